@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The slow half of the clocks: the offset of the time namespace, and the wall clock.
+ *
+ * /proc/PID/timens_offsets speaks of the namespace that PID's *children* will be in.  It counts as our own only where
+ * /proc/PID/ns/time and time_for_children are the same; after unshare(CLONE_NEWTIME) they are not, and the parent's are
+ * tried, if it lives in our namespace.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "base/clock.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Inode of the initial time namespace: PROC_TIME_INIT_INO, part of the kernel's interface since 5.6. */
+#define TIME_NAMESPACE_INITIAL 0xEFFFFFFAu
+
+/* Inode of /proc/WHO/ns/KIND; 0 if there is none or it is not for us to see. */
+static ino_t time_namespace(const char *who, const char *kind)
+{
+	char path[64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof path, "/proc/%s/ns/%s", who, kind);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static bool read_offset(const char *who, int64_t *offset_ms)
+{
+	char path[64], text[256];
+	long long seconds, nanoseconds;
+
+	(void)snprintf(path, sizeof path, "/proc/%s/timens_offsets", who);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	(void)close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	const char *line = strstr(text, "monotonic");
+	if (line == NULL || sscanf(line, "monotonic %lld %lld", &seconds, &nanoseconds) != 2)
+		return false;
+	*offset_ms = (int64_t)seconds * 1000 + nanoseconds / 1000000;
+	return true;
+}
+
+static bool offset_of(const char *who, ino_t ours, int64_t *offset_ms)
+{
+	return time_namespace(who, "time") == ours && time_namespace(who, "time_for_children") == ours
+			&& read_offset(who, offset_ms);
+}
+
+int64_t clock_offset_ms(void)
+{
+	ino_t ours = time_namespace("self", "time");
+	char parent[16];
+	int64_t offset_ms = 0;
+
+	if (ours == 0 || ours == TIME_NAMESPACE_INITIAL)
+		return 0;
+	(void)snprintf(parent, sizeof parent, "%d", (int)getppid());
+	if (offset_of("self", ours, &offset_ms) || offset_of(parent, ours, &offset_ms))
+		return -offset_ms;
+	return 0;
+}
+
+int64_t clock_wall_of_monotonic(int64_t monotonic_ms)
+{
+	return clock_wall_ms() + (monotonic_ms - clock_precise_ms());
+}
+
+int64_t clock_monotonic_of_wall(int64_t wall_ms)
+{
+	return clock_precise_ms() + (wall_ms - clock_wall_ms());
+}

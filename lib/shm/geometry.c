@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Options, and the geometry that follows from them: how many segments of what size, how large an index, and where each
+ * area begins.
+ *
+ * Offsets follow from counts alone (place_areas), so a stranger's geometry is checked by placing the areas anew and
+ * comparing.  Once geometry_valid() has said yes, no index below its count leads outside the mapping.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/message.h"
+#include "shm/region.h"
+
+#define BYTES_DEFAULT (UINT64_C(64) << 20)
+#define BYTES_MAX (UINT64_C(1) << 38)
+#define ENTRY_BYTES_DEFAULT 160u
+#define ENTRY_BYTES_MAX (UINT64_C(1) << 26)
+#define MODE_DEFAULT 0600u
+#define NAMESPACES_DEFAULT 256u
+
+#define SEGMENTS_MIN 32u
+#define SEGMENTS_MAX 4096u
+#define SEGMENTS_USUAL 256u /* and less than twice as many */
+#define SEGMENT_SHIFT_MIN 12u
+#define SEGMENT_SHIFT_MAX 26u
+#define PARTICIPANTS_MIN 4u
+#define PARTICIPANTS_USUAL 64u
+#define PARTICIPANTS_MAX 1024u
+#define NAMESPACES_MIN 16u
+#define NAMESPACES_MAX 4096u
+#define CLASSES_USUAL 6u
+#define CLASSES_MAX 16u
+_Static_assert((UINT64_C(1) << (SEGMENT_SHIFT_MAX - UNIT_SHIFT)) < (1u << LIFE_VALUE_BITS), "a cursor can stand at the end of a segment");
+_Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UINT64_C(1) << SLOT_PLACE_BITS, "a place has its bits");
+
+/* Head and optional fields of an entry of the usual kind. */
+#define ENTRY_OVERHEAD_BYTES 24u
+#define GROUP_SLOTS (BUCKET_SLOTS * (GROUP_HOMES + GROUP_OVERFLOWS))
+#define LOAD_PERCENT 68u
+#define GHOST_PERCENT 90u /* of the entries expected: as many as the main pool has */
+
+#define OPEN_FLAGS_ALL (LARDER_ATTACH_ONLY | LARDER_EXCLUSIVE | LARDER_INSPECT | LARDER_PREFAULT | LARDER_LOCK | LARDER_NO_DUMP \
+		| LARDER_HUGE | LARDER_GUARD)
+#define CREATE_FLAGS_ALL (LARDER_PLAIN | LARDER_CHECKSUM)
+#define OPTIONS_SIZE_MAX 4096u
+
+static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t clamp(uint64_t n, uint64_t low, uint64_t high) { return n < low ? low : least(n, high); }
+
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
+
+/* The caller's struct may be older or newer than ours: what it lacks is 0, what we do not know must be. */
+static enum larder_status copy_options(struct larder_options *out, const struct larder_options *in)
+{
+	const unsigned char *bytes = (const unsigned char *)in;
+
+	if (in->size < sizeof in->size || in->size > OPTIONS_SIZE_MAX) {
+		message_set("options.size = %zu: must be sizeof(struct larder_options), %zu here; start from LARDER_OPTIONS_INIT", in->size,
+				sizeof *out);
+		return LARDER_INVALID;
+	}
+	for (size_t i = sizeof *out; i < in->size; i++) {
+		if (bytes[i] == 0)
+			continue;
+		message_set("options: byte %zu is set, but this library knows only %zu; the program was built for a newer one", i, sizeof *out);
+		return LARDER_INVALID;
+	}
+	memset(out, 0, sizeof *out);
+	memcpy(out, in, least(in->size, sizeof *out));
+	out->size = sizeof *out;
+	return LARDER_OK;
+}
+
+static bool in_range(const char *name, uint64_t value, uint64_t low, uint64_t high)
+{
+	if (value >= low && value <= high)
+		return true;
+	message_set("options.%s = %llu: must be %llu .. %llu, or 0 for the default", name, (unsigned long long)value,
+			(unsigned long long)low, (unsigned long long)high);
+	return false;
+}
+
+static bool known_flags(const char *name, uint32_t value, uint32_t known)
+{
+	if ((value & ~known) == 0)
+		return true;
+	message_set("options.%s = %#x: the bits %#x are unknown to this library", name, value, value & ~known);
+	return false;
+}
+
+static bool open_flags_agree(uint32_t flags)
+{
+	if ((flags & LARDER_EXCLUSIVE) == 0 || (flags & (LARDER_ATTACH_ONLY | LARDER_INSPECT)) == 0)
+		return true;
+	message_set("options.flags = %#x: LARDER_EXCLUSIVE creates, LARDER_ATTACH_ONLY and LARDER_INSPECT never do; choose one", flags);
+	return false;
+}
+
+static bool mode_usable(uint32_t mode)
+{
+	if ((mode & ~0777u) == 0 && (mode & 0600) == 0600)
+		return true;
+	message_set("options.mode = %#o: must be permission bits that include 0600", mode);
+	return false;
+}
+
+static void fill_defaults(struct larder_options *o)
+{
+	o->bytes = o->bytes != 0 ? o->bytes : BYTES_DEFAULT;
+	o->entry_bytes = o->entry_bytes != 0 ? o->entry_bytes : ENTRY_BYTES_DEFAULT;
+	o->mode = o->mode != 0 ? o->mode : MODE_DEFAULT;
+	o->namespaces = o->namespaces != 0 ? o->namespaces : NAMESPACES_DEFAULT;
+	if (o->participants == 0)
+		o->participants = (uint32_t)clamp(o->bytes >> 18, PARTICIPANTS_USUAL, PARTICIPANTS_MAX);
+}
+
+enum larder_status options_read(struct larder_options *out, const struct larder_options *in)
+{
+	static const struct larder_options none = LARDER_OPTIONS_INIT;
+	enum larder_status status = copy_options(out, in != NULL ? in : &none);
+
+	if (status != LARDER_OK)
+		return status;
+	fill_defaults(out);
+	if (out->flags & LARDER_INSPECT)
+		out->flags |= LARDER_ATTACH_ONLY;
+	bool good = known_flags("flags", out->flags, OPEN_FLAGS_ALL) && open_flags_agree(out->flags)
+			&& known_flags("create_flags", out->create_flags, CREATE_FLAGS_ALL)
+			&& in_range("bytes", out->bytes, LARDER_BYTES_MIN, BYTES_MAX)
+			&& in_range("entry_bytes", out->entry_bytes, 1, ENTRY_BYTES_MAX) && mode_usable(out->mode)
+			&& (out->segments == 0 || in_range("segments", out->segments, SEGMENTS_MIN, SEGMENTS_MAX))
+			&& in_range("participants", out->participants, PARTICIPANTS_MIN, PARTICIPANTS_MAX)
+			&& in_range("namespaces", out->namespaces, NAMESPACES_MIN, NAMESPACES_MAX);
+	return good ? LARDER_OK : LARDER_INVALID;
+}
+
+/* ---- Placing ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t start_words(uint32_t segment_shift)
+{
+	uint64_t units = UINT64_C(1) << (segment_shift - UNIT_SHIFT);
+	return (units + STARTS_PER_WORD - 1) / STARTS_PER_WORD;
+}
+
+/* Offsets from counts.  Each area begins on a line; the arena, and what processes write most, on a page. */
+static void place_areas(struct shm_geometry *g)
+{
+	g->participants_off = PAGE_ALIGN;
+	g->namespaces_off = g->participants_off + g->participants * sizeof(struct shm_participant);
+	g->segwords_off = g->namespaces_off + g->namespaces * sizeof(struct shm_namespace);
+	g->descriptors_off = g->segwords_off + round_up(g->segments * sizeof(struct word), LINE_BYTES);
+	g->starts_off = g->descriptors_off + g->segments * sizeof(struct shm_segment);
+	g->ghosts_off = g->starts_off + round_up((uint64_t)g->segments * g->start_words * sizeof(struct word), LINE_BYTES);
+	g->index_off = g->ghosts_off + round_up(g->ghost_words * sizeof(struct word), LINE_BYTES);
+	g->arena_off = round_up(g->index_off + g->groups * sizeof(struct shm_group), PAGE_ALIGN);
+}
+
+static uint64_t end_of(const struct shm_geometry *g)
+{
+	return g->arena_off + ((uint64_t)g->segments << g->segment_shift);
+}
+
+/* The counts that depend on the arena, for entries of entry_bytes.  Entries larger than a quarter of a segment come in
+ * pieces, each with a slot of its own. */
+static void set_segments(struct shm_geometry *g, uint32_t segments, uint32_t segment_shift, uint64_t entry_bytes)
+{
+	uint64_t arena = (uint64_t)segments << segment_shift;
+	uint64_t stored = least(round_up(entry_bytes + ENTRY_OVERHEAD_BYTES, UNIT_BYTES), UINT64_C(1) << (segment_shift - 2));
+	uint64_t entries = arena / stored;
+
+	g->segments = segments;
+	g->segment_shift = segment_shift;
+	g->start_words = (uint32_t)start_words(segment_shift);
+	g->groups = entries * 100 / (GROUP_SLOTS * LOAD_PERCENT) + 1;
+	g->ghost_words = (entries * GHOST_PERCENT / 100 + GHOSTS_PER_WORD - 1) / GHOSTS_PER_WORD + 1;
+	place_areas(g);
+}
+
+/* The largest number of segments of that size which fit, their metadata included. */
+static uint32_t most_segments(struct shm_geometry *g, uint32_t segment_shift, uint64_t entry_bytes)
+{
+	uint32_t fits = 0, too_many = 2 * SEGMENTS_MAX;
+
+	while (too_many - fits > 1) {
+		uint32_t middle = fits + (too_many - fits) / 2;
+
+		set_segments(g, middle, segment_shift, entry_bytes);
+		if (end_of(g) <= g->bytes)
+			fits = middle;
+		else
+			too_many = middle;
+	}
+	return fits;
+}
+
+/* The largest segments of which there are enough.  More than SEGMENTS_MAX would waste the rest of the file: then the next
+ * larger size, though there are fewer than asked for. */
+static bool choose_segments(struct shm_geometry *g, const struct larder_options *o)
+{
+	uint32_t wanted = o->segments != 0 ? o->segments : SEGMENTS_USUAL;
+	uint32_t least_good = o->segments != 0 ? o->segments : SEGMENTS_MIN;
+	uint32_t shift = SEGMENT_SHIFT_MAX;
+	uint32_t count = most_segments(g, shift, o->entry_bytes);
+
+	while (count < wanted && shift > SEGMENT_SHIFT_MIN)
+		count = most_segments(g, --shift, o->entry_bytes);
+	if (count < least_good)
+		return false;
+	if (count > SEGMENTS_MAX && shift < SEGMENT_SHIFT_MAX)
+		count = most_segments(g, ++shift, o->entry_bytes);
+	count = (uint32_t)least(count, SEGMENTS_MAX);
+	if (o->segments == 0 && shift < SEGMENT_SHIFT_MAX)
+		count = (uint32_t)least(count, 2 * SEGMENTS_USUAL);
+	set_segments(g, count, shift, o->entry_bytes);
+	return true;
+}
+
+static uint64_t cells_allowed(uint32_t segments) { return least(segments / 8, CELLS_MAX); }
+
+/* One active segment for each pool, class and stripe, and these at most an eighth of all: stripes give way first. */
+static void choose_cells(struct shm_geometry *g)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	uint64_t allowed = cells_allowed(g->segments);
+
+	g->classes = (uint32_t)clamp(allowed / POOLS, 1, CLASSES_USUAL);
+	g->stripes = (uint32_t)clamp(allowed / (POOLS * g->classes), 1, cpus > 0 ? (uint64_t)cpus : 1);
+}
+
+static uint32_t power_of_two(uint32_t n)
+{
+	uint32_t power = 1;
+
+	while (power < n)
+		power *= 2;
+	return power;
+}
+
+enum larder_status geometry_plan(struct shm_geometry *geo, const struct larder_options *options)
+{
+	struct larder_options o;
+	enum larder_status status = options_read(&o, options);
+
+	memset(geo, 0, sizeof *geo);
+	if (status != LARDER_OK)
+		return status;
+	geo->bytes = o.bytes / PAGE_ALIGN * PAGE_ALIGN;
+	geo->participants = o.participants;
+	geo->namespaces = power_of_two(o.namespaces);
+	geo->create_flags = o.create_flags;
+	geo->mode = o.mode;
+	geo->value_max_bytes = geo->bytes / 16;
+	if (!choose_segments(geo, &o)) {
+		message_set("options.bytes = %llu: too few for %u segments of %u bytes or more with %u participants, %u namespaces and an index "
+				"for entries of %llu bytes; ask for more bytes, or less of the others", (unsigned long long)o.bytes,
+				o.segments != 0 ? o.segments : SEGMENTS_MIN, 1u << SEGMENT_SHIFT_MIN, o.participants, geo->namespaces,
+				(unsigned long long)o.entry_bytes);
+		return LARDER_INVALID;
+	}
+	choose_cells(geo);
+	geo->reserve = (uint32_t)clamp(geo->segments / 64, 4, SEGMENTS_MAX);
+	return LARDER_OK;
+}
+
+/* ---- Checking ------------------------------------------------------------------------------------------------------- */
+
+static bool between(uint64_t value, uint64_t low, uint64_t high) { return value >= low && value <= high; }
+
+/* Bounds so narrow that nothing computed from these counts can overflow. */
+static bool counts_valid(const struct shm_geometry *g)
+{
+	return between(g->bytes, LARDER_BYTES_MIN, BYTES_MAX) && g->bytes % PAGE_ALIGN == 0
+			&& between(g->segment_shift, SEGMENT_SHIFT_MIN, SEGMENT_SHIFT_MAX) && between(g->segments, SEGMENTS_MIN, SEGMENTS_MAX)
+			&& g->start_words == start_words(g->segment_shift)
+			&& between(g->participants, PARTICIPANTS_MIN, PARTICIPANTS_MAX)
+			&& between(g->namespaces, NAMESPACES_MIN, NAMESPACES_MAX) && (g->namespaces & (g->namespaces - 1)) == 0
+			&& between(g->groups, 1, g->bytes / sizeof(struct shm_group))
+			&& between(g->ghost_words, 1, g->bytes / sizeof(struct word));
+}
+
+static bool cells_valid(const struct shm_geometry *g)
+{
+	return between(g->classes, 1, CLASSES_MAX) && between(g->stripes, 1, CELLS_MAX)
+			&& (uint64_t)g->classes * g->stripes * POOLS <= cells_allowed(g->segments);
+}
+
+static bool areas_valid(const struct shm_geometry *g)
+{
+	struct shm_geometry anew = *g;
+
+	place_areas(&anew);
+	return memcmp(&anew, g, sizeof anew) == 0 && end_of(g) <= g->bytes;
+}
+
+bool geometry_valid(const struct shm_geometry *geo, uint64_t file_bytes)
+{
+	return geo->bytes == file_bytes && counts_valid(geo) && cells_valid(geo) && areas_valid(geo)
+			&& between(geo->reserve, 1, geo->segments / 4) && between(geo->value_max_bytes, 1, geo->bytes / 16)
+			&& (geo->create_flags & ~(uint32_t)CREATE_FLAGS_ALL) == 0 && (geo->mode & ~0777u) == 0
+			&& geo->epoch_ms <= INT64_MAX / 2 && geo->created_wall_ms <= INT64_MAX / 2 && geo->created_wall_ms >= 0;
+}
