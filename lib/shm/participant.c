@@ -433,6 +433,18 @@ static struct crew *crew_new(struct region *region, size_t tail_bytes)
 	return NULL;
 }
 
+/* From here on a fork knows of it. */
+static enum larder_status enter_list(struct crew *crew)
+{
+	if (region_lock_fd(crew->region) < 0 || crew->region->anchors == 0) {
+		message_set("%s: cannot open it a second time, for locks: %s", crew->region->path, strerror(errno));
+		return LARDER_SYSTEM;
+	}
+	crew->next = crews;
+	crews = crew;
+	return LARDER_OK;
+}
+
 enum larder_status crew_create(struct crew **crew, struct region *region, size_t tail_bytes)
 {
 	static uint64_t last_id; /* under region_slow_lock(); 0 is no id */
@@ -451,11 +463,13 @@ enum larder_status crew_create(struct crew **crew, struct region *region, size_t
 	}
 	region_slow_lock();
 	c->id = ++last_id;
-	c->next = crews;
-	crews = c;
+	enum larder_status status = enter_list(c);
 	region_slow_unlock();
-	*crew = c;
-	return LARDER_OK;
+	if (status == LARDER_OK)
+		*crew = c;
+	else
+		crew_free(c);
+	return status;
 }
 
 static void leave_list(const struct crew *crew)

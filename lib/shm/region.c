@@ -39,6 +39,8 @@
 #define NAME_BYTES_MAX 200u
 #define UNLINK_LOCK_OFF ((INT64_C(1) << 62) - 1)
 
+#define HUGE_BYTES (UINT64_C(2) << 20)
+
 #define OPEN_TRIES 16u     /* create, lose, attach, find it destroyed, create … */
 #define NO_SPACE_TRIES 8u  /* two creators may each hold what the other lacks */
 #define UNLINK_TRIES 8u    /* with doubling pauses: a quarter of a second in all */
@@ -456,7 +458,9 @@ static bool drop_anchor(struct region *r)
 	return true;
 }
 
-/* A fresh lock_fd does not hold what the former one held; that stays locked by the former anchor. */
+/* First opened here, and not with the mapping: under the mutex no fork can come between, whose child would keep a
+ * descriptor that its handler does not know.  A fresh one does not hold what the former held; that stays locked by the
+ * former anchor. */
 int region_lock_fd(struct region *r)
 {
 	if (!r->read_only && !is_ours(r, r->lock_fd)) {
@@ -505,10 +509,23 @@ bool region_lost(struct region *r)
 
 /* ---- Mapping ---------------------------------------------------------------------------------------------------------- */
 
+/* Where a mapping could begin such that huge pages fit: they must, and left alone the kernel sees no reason for it.  A
+ * hint: the room is free again when this returns. */
+static void *aligned_room(uint64_t bytes)
+{
+	void *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		return NULL;
+	(void)munmap(room, bytes + HUGE_BYTES);
+	return (void *)(((uintptr_t)room + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES);
+}
+
 static enum larder_status map_file(struct region *r)
 {
 	int access = r->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
-	void *base = mmap(NULL, r->geo.bytes, access, MAP_SHARED, r->probe_fd, 0);
+	void *wish = (r->open_flags & LARDER_HUGE) != 0 ? aligned_room(r->geo.bytes) : NULL;
+	void *base = mmap(wish, r->geo.bytes, access, MAP_SHARED, r->probe_fd, 0);
 
 	if (base != MAP_FAILED) {
 		r->base = base;
@@ -531,12 +548,19 @@ static void touch_pages(struct region *r)
 	}
 }
 
+/* The pages are there already, all of them, and small: MADV_COLLAPSE alone changes that.  Step by step, since one stretch
+ * that does not work (memory too fragmented) would end the whole. */
 static void ask_for_huge_pages(struct region *r)
 {
-	bool asked = madvise(r->base, r->geo.bytes, MADV_HUGEPAGE) == 0;
+	uintptr_t end = (uintptr_t)r->base + r->geo.bytes;
+	uint64_t collapsed = 0, tried = 0;
 
-	/* Pages that are there already, as all of them are, change only by this. */
-	r->huge = r->huge || (madvise(r->base, r->geo.bytes, MADV_COLLAPSE) == 0 && asked);
+	(void)madvise(r->base, r->geo.bytes, MADV_HUGEPAGE);
+	for (uintptr_t at = ((uintptr_t)r->base + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES; end - at >= HUGE_BYTES && at < end; at += HUGE_BYTES) {
+		collapsed += madvise((void *)at, HUGE_BYTES, MADV_COLLAPSE) == 0;
+		tried++;
+	}
+	r->huge = r->huge || (tried != 0 && collapsed * 2 > tried);
 }
 
 static enum larder_status lock_memory(struct region *r)
@@ -568,18 +592,6 @@ static enum larder_status dress_mapping(struct region *r, uint32_t flags)
 			&& madvise(r->base, r->geo.bytes, r->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE) != 0)
 		touch_pages(r);
 	return (flags & LARDER_LOCK) != 0 ? lock_memory(r) : LARDER_OK;
-}
-
-static enum larder_status take_lock_fd(struct region *r)
-{
-	if (r->read_only || r->lock_fd >= 0)
-		return LARDER_OK;
-	r->lock_fd = reopen(r, r->probe_fd);
-	if (r->lock_fd < 0)
-		return failed(r->path, "cannot open it a second time");
-	if (drop_anchor(r))
-		return LARDER_OK;
-	return failed(r->path, "cannot map a page");
 }
 
 static enum larder_status take_file(struct region *r, int fd)
@@ -650,13 +662,11 @@ static enum larder_status create_in(struct region *r, struct draft *d, const str
 		return status;
 	write_contents(r);
 	status = dress_mapping(r, o->flags);
-	/* Before it has a name, if /proc is there; else by its name. */
-	enum larder_status early = take_lock_fd(r);
 	if (status == LARDER_OK)
 		status = draft_publish(d, r->path);
 	if (status == LARDER_EXISTS)
 		message_set("%s: there is a cache of that name already, made this moment", r->path);
-	return status == LARDER_OK && early != LARDER_OK ? take_lock_fd(r) : status;
+	return status;
 }
 
 /* LARDER_EXISTS: somebody else was faster. */
@@ -702,8 +712,6 @@ static enum larder_status attach_to(struct region *r, const struct stat *st, con
 	}
 	r->geo = header.super.geometry;
 	status = map_file(r);
-	if (status == LARDER_OK)
-		status = take_lock_fd(r);
 	return status == LARDER_OK ? dress_mapping(r, o->flags) : status;
 }
 

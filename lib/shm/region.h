@@ -32,7 +32,7 @@ struct region {
 	uint32_t open_flags;
 
 	/* Descriptors and identity: see region.c.  -1: none. */
-	int lock_fd;   /* OFD locks are held through this one; inspectors have none */
+	int lock_fd;   /* OFD locks are held through this one; none before a crew is made, and for inspectors */
 	int probe_fd;  /* and asked about through this one, through which the mapping was made */
 	void *anchor[REGION_ANCHORS]; /* a page mapped through each lock_fd there ever was, MADV_DONTFORK: the locks outlive a stray close */
 	uint32_t anchors;
