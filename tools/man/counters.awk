@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Puts the counters of larder/counters.def into a manual page, in place of its line .\" @COUNTERS@
+#   awk -f counters.awk counters.def page.in > page
+/^LARDER_COUNTER\(/ {
+	name = $0; sub(/^LARDER_COUNTER\(/, "", name); sub(/,.*/, "", name)
+	text = $0; sub(/^[^"]*"/, "", text); sub(/"\)[^"]*$/, "", text)
+	items = items ".It Li " name "\n" text "\n"
+	next
+}
+FILENAME ~ /counters\.def$/ { next }
+/^\.\\" @COUNTERS@$/ { printf "%s", items; next }
+{ print }
