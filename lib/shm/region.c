@@ -643,8 +643,10 @@ static void write_contents(struct region *r)
 	s->features = features_of(r->geo.create_flags);
 	s->geometry = r->geo;
 	s->geometry_sum = geometry_sum(&r->geo);
-	for (uint32_t i = 0; i < r->geo.segments; i++)
+	for (uint32_t i = 0; i < r->geo.segments; i++) {
+		store_hint(&region_segment(r, i)->cursor, life_word(1, 0));
 		store_hint(region_segword(r, i), segword_free(1));
+	}
 	memcpy(s->magic, LAYOUT_MAGIC, sizeof s->magic);
 }
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An actor is one thread at work in one cache: its participant slot, its private lists, and what it remembers between
+ * calls.  All of it lies in the tail of its struct worker, wiped by fork; every call of the layers above takes one.
+ */
+#ifndef LARDER_SHM_ACTOR_H
+#define LARDER_SHM_ACTOR_H
+
+#include "shm/participant.h"
+#include "shm/retire.h"
+
+enum counter {
+#define LARDER_COUNTER(name, text) COUNTER_##name,
+#include "larder/counters.def"
+#undef LARDER_COUNTER
+	COUNTERS
+};
+_Static_assert(COUNTERS <= COUNTERS_MAX, "a participant has room for all counters");
+
+struct actor {
+	struct region *region;
+	struct shm_participant *self;
+	uint32_t slot;
+	uint32_t tries;    /* of this call so far */
+	uint32_t evicted;  /* live entries displaced by this call */
+	uint32_t asked;    /* blocked steps since liveness was last asked */
+	uint64_t random;
+	struct retire retire;
+};
+
+#ifdef LARDER_ABLATE_COUNTERS
+#define count(a, name, n) ((void)(a), (void)(n))
+#else
+#define count(a, name, n) bump_own(&(a)->self->counter[COUNTER_##name], (n))
+#endif
+
+/* A call gives up after this many tries: each of them means that another one's change went through meanwhile. */
+#define TRIES_MAX (1u << 20)
+static inline bool actor_retries(struct actor *a) { return likely(++a->tries < TRIES_MAX); }
+
+static inline uint32_t actor_random(struct actor *a)
+{
+	a->random = a->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(a->random >> 33);
+}
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Everything that lies in the shared segment: every struct, every word, drawn and asserted.  No logic but the packing
+ * of words and the arithmetic of places.  Offsets only: the segment is mapped anywhere, by anybody.
+ *
+ *   superblock | participants | namespaces | segment words | segment descriptors | start bitmaps | ghosts | index | arena
+ *
+ * The arena is an array of segments of 2^segment_shift bytes.  A UNIT is 8 bytes of it; a PLACE is the number of a
+ * unit, counted from the arena's first, where an entry begins (or could).  Segment of a place: place >> unit shift.
+ *
+ * What a process reads here was written by strangers.  The geometry is copied to private memory at attach and all else
+ * is checked against that copy (G6).
+ */
+#ifndef LARDER_SHM_LAYOUT_H
+#define LARDER_SHM_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/sync.h"
+
+#define LAYOUT_MAGIC "larder\r\n"
+#define LAYOUT_VERSION 1u
+
+#define LINE_BYTES 64u
+#define UNIT_SHIFT 3u
+#define UNIT_BYTES (1u << UNIT_SHIFT)
+#define PAGE_ALIGN 4096u
+
+/* ---- Slot word: which entry a key has ------------------------------------------------------------------------------
+ *
+ *    63        48 47                                  12 11         0
+ *   +------------+--------------------------------------+------------+
+ *   |    tag     |                place                 | incarnation|      0: empty
+ *   +------------+--------------------------------------+------------+
+ *
+ * tag: bits of the key's hash, never 0.  place: 36 bits of units, 512 GiB.  incarnation: low bits of the segment's. */
+#define SLOT_INC_BITS 12u
+#define SLOT_PLACE_BITS 36u
+#define SLOT_TAG_SHIFT (SLOT_INC_BITS + SLOT_PLACE_BITS)
+#define SLOT_EMPTY UINT64_C(0)
+_Static_assert(SLOT_TAG_SHIFT + 16 == 64, "tag, place and incarnation fill the slot word");
+
+static inline uint64_t slot_word(uint64_t tag, uint64_t place, uint64_t inc)
+{
+	return tag << SLOT_TAG_SHIFT | place << SLOT_INC_BITS | (inc & ((1u << SLOT_INC_BITS) - 1));
+}
+static inline uint64_t slot_tag(uint64_t slot) { return slot >> SLOT_TAG_SHIFT; }
+static inline uint64_t slot_place(uint64_t slot) { return slot >> SLOT_INC_BITS & ((UINT64_C(1) << SLOT_PLACE_BITS) - 1); }
+static inline uint64_t slot_inc(uint64_t slot) { return slot & ((1u << SLOT_INC_BITS) - 1); }
+
+/* ---- Segment word: what state a segment is in ------------------------------------------------------------------------
+ *
+ *    63                       28 27        16 15       8 7    4   3    2   0
+ *   +---------------------------+------------+----------+------+------+-----+
+ *   |        incarnation        |    turn    |   cell   | class| pool |state|
+ *   +---------------------------+------------+----------+------+------+-----+
+ *
+ * Incarnation and turn together never recur in the life of anything that remembers them (48 bits). */
+enum segment_state {
+	SEGMENT_FREE = 0,     /* holds nothing, nobody names it */
+	SEGMENT_ACTIVE = 1,   /* being appended to, for the cell in the word */
+	SEGMENT_SEALED = 2,   /* full; places in it may still be reused */
+	SEGMENT_DRAINING = 3, /* no new writers; those that name it may still be writing */
+	SEGMENT_WALKING = 4,  /* its entries are being taken out of their slots */
+	SEGMENT_LIMBO = 5,    /* no slot leads here; readers may still be reading */
+};
+enum pool { POOL_SMALL = 0, POOL_MAIN = 1, POOLS = 2 };
+
+#define SEGWORD_POOL_SHIFT 3u
+#define SEGWORD_CLASS_SHIFT 4u
+#define SEGWORD_CELL_SHIFT 8u
+#define SEGWORD_TURN_SHIFT 16u
+#define SEGWORD_TURN_BITS 12u
+#define SEGWORD_INC_SHIFT 28u
+#define SEGWORD_INC_BITS 36u
+_Static_assert(SEGWORD_TURN_SHIFT + SEGWORD_TURN_BITS == SEGWORD_INC_SHIFT, "turn ends where the incarnation begins");
+_Static_assert(SEGWORD_INC_SHIFT + SEGWORD_INC_BITS == 64, "the incarnation fills the rest");
+
+static inline unsigned segword_state(uint64_t w) { return w & 7; }
+static inline unsigned segword_pool(uint64_t w) { return w >> SEGWORD_POOL_SHIFT & 1; }
+static inline unsigned segword_class(uint64_t w) { return w >> SEGWORD_CLASS_SHIFT & 15; }
+static inline unsigned segword_cell(uint64_t w) { return w >> SEGWORD_CELL_SHIFT & 255; }
+static inline uint64_t segword_turn(uint64_t w) { return w >> SEGWORD_TURN_SHIFT & ((1u << SEGWORD_TURN_BITS) - 1); }
+static inline uint64_t segword_inc(uint64_t w) { return w >> SEGWORD_INC_SHIFT; }
+static inline uint64_t segword_life(uint64_t w) { return w >> SEGWORD_TURN_SHIFT; } /* incarnation and turn */
+static inline uint64_t segword_with_state(uint64_t w, unsigned state) { return (w & ~UINT64_C(7)) | state; }
+static inline uint64_t segword_with_next_turn(uint64_t w)
+{
+	uint64_t turn = (segword_turn(w) + 1) & ((1u << SEGWORD_TURN_BITS) - 1);
+	return (w & ~(((UINT64_C(1) << SEGWORD_TURN_BITS) - 1) << SEGWORD_TURN_SHIFT)) | turn << SEGWORD_TURN_SHIFT;
+}
+static inline uint64_t segword_free(uint64_t inc) { return inc << SEGWORD_INC_SHIFT | SEGMENT_FREE; }
+static inline uint64_t segword_active(uint64_t inc, unsigned cell, unsigned pool, unsigned class)
+{
+	return inc << SEGWORD_INC_SHIFT | (uint64_t)cell << SEGWORD_CELL_SHIFT | (uint64_t)class << SEGWORD_CLASS_SHIFT
+			| (uint64_t)pool << SEGWORD_POOL_SHIFT | SEGMENT_ACTIVE;
+}
+
+/* ---- Words tagged with a life: (tag, value), where a foreign tag reads as value 0 -------------------------------------
+ *
+ *    63                       24 23                  0
+ *   +---------------------------+---------------------+
+ *   |   incarnation [and turn]  |        value        |   cursor, progress, seal, cell: 40 bits of life
+ *   +---------------------------+---------------------+ */
+#define LIFE_VALUE_BITS 24u
+static inline uint64_t life_word(uint64_t life, uint64_t value) { return life << LIFE_VALUE_BITS | value; }
+static inline uint64_t life_value(uint64_t w) { return w & ((1u << LIFE_VALUE_BITS) - 1); }
+static inline bool life_is(uint64_t w, uint64_t life) { return w >> LIFE_VALUE_BITS == (life & (UINT64_MAX >> LIFE_VALUE_BITS)); }
+
+/* Start bitmap word: 16 bits of incarnation, 48 units.  Only a writer that holds its segment by a hazard changes it, so
+ * the word cannot recur under it; a tag that is right by accident shows starts that are none, and a walker believes a
+ * start only when a slot leads to it. */
+#define STARTS_PER_WORD 48u
+#define STARTS_TAG_SHIFT 48u
+
+/* ---- Entry -----------------------------------------------------------------------------------------------------------
+ *
+ *    63      48 47  46 45           34 33                       8 7      0
+ *   +----------+------+---------------+--------------------------+--------+
+ *   |  reuse   |status|  key bytes -1 |       value bytes        | fields |   the head, one word
+ *   +----------+------+---------------+--------------------------+--------+
+ *   | stamp: version 48, created (low 16)     if FIELD_STAMP              |
+ *   | times: created (high 24), expiry 40     if FIELD_STAMP or _EXPIRES  |
+ *   | namespace: generation 32, number 32     if FIELD_NAMESPACE          |
+ *   | checksum                                if FIELD_CHECKSUM           |
+ *   | user flags 32 (4 bytes)                 if FIELD_FLAGS              |
+ *   | key | value, at a multiple of 8 from the head if FIELD_ALIGNED      |
+ *
+ * Immutable once published, but for the head's status, a counter's cell, and reuse (odd while the place is being
+ * written again; only those who read without a hazard look at it).  Times: milliseconds since the cache's epoch. */
+enum entry_status { ENTRY_UNBORN = 0, ENTRY_PENDING = 1, ENTRY_COMMITTED = 2, ENTRY_ABORTED = 3 };
+enum entry_field {
+	FIELD_EXPIRES = 1, FIELD_STAMP = 2, FIELD_NAMESPACE = 4, FIELD_FLAGS = 8, FIELD_CHECKSUM = 16, FIELD_ALIGNED = 32,
+	FIELD_KIND = 64 | 128
+};
+enum entry_kind { KIND_PLAIN = 0, KIND_COUNTER = 64, KIND_MANIFEST = 128, KIND_CHUNK = 192 };
+
+#define HEAD_VALUE_SHIFT 8u
+#define HEAD_VALUE_BITS 26u
+#define HEAD_KEY_SHIFT 34u
+#define HEAD_KEY_BITS 12u
+#define HEAD_STATUS_SHIFT 46u
+#define HEAD_REUSE_SHIFT 48u
+_Static_assert(HEAD_VALUE_SHIFT + HEAD_VALUE_BITS == HEAD_KEY_SHIFT, "value bytes end where key bytes begin");
+_Static_assert(HEAD_KEY_SHIFT + HEAD_KEY_BITS == HEAD_STATUS_SHIFT && HEAD_STATUS_SHIFT + 2 == HEAD_REUSE_SHIFT, "the head is full");
+
+#define TIME_BITS 40u
+#define TIME_MASK ((UINT64_C(1) << TIME_BITS) - 1)
+
+struct shm_entry {
+	struct word head;
+	unsigned char body[];
+};
+
+/* ---- Bucket and group: the index ------------------------------------------------------------------------------------- */
+
+#define BUCKET_SLOTS 7u
+#define GROUP_HOMES 8u
+#define GROUP_OVERFLOWS 2u
+#define PROBE_SLOTS (BUCKET_SLOTS * (1 + GROUP_OVERFLOWS)) /* slots that a key can be in: its home's, then the overflow's */
+
+/* One line.  frequency[i]: recent use of slot[i]'s entry, two bits, a hint.  spill (homes only): bit b set once any key of
+ * this home was ever committed in overflow line b; never cleared. */
+struct shm_bucket {
+	struct word slot[BUCKET_SLOTS];
+	struct octet frequency[BUCKET_SLOTS];
+	struct octet spill;
+};
+_Static_assert(sizeof(struct shm_bucket) == LINE_BYTES, "a bucket is one line");
+
+struct shm_group {
+	struct shm_bucket home[GROUP_HOMES];
+	struct shm_bucket overflow[GROUP_OVERFLOWS];
+};
+_Static_assert(sizeof(struct shm_group) == 10 * LINE_BYTES, "eight homes and the two lines they share");
+
+/* ---- Segment descriptor: what changes while a segment lives ------------------------------------------------------------ */
+
+#define SEGMENT_LANES 8u
+
+struct shm_segment {
+	_Alignas(LINE_BYTES) struct word cursor; /* life_word(incarnation, next free unit): moved by CAS */
+	struct word expiry; /* 24 bits of incarnation, latest expiry of its entries (TIME_MASK: never): raised by CAS */
+	struct word seal;   /* life_word(life, 24 low bits of the seal number): its age, a hint */
+	struct word blocker; /* hint: participant + 1 that kept it in DRAINING or LIMBO */
+	struct word seen;    /* hint: life_word(life, participants found not naming it so far) */
+	struct word spare[3];
+	_Alignas(LINE_BYTES) struct word progress[SEGMENT_LANES]; /* life_word(life, start words walked) of each lane */
+	_Alignas(LINE_BYTES) struct word walker[SEGMENT_LANES];   /* hint: participant + 1 at work in the lane */
+};
+_Static_assert(sizeof(struct shm_segment) == 3 * LINE_BYTES, "a descriptor is three lines");
+
+/* ---- Participant --------------------------------------------------------------------------------------------------------- */
+
+/* Working hazards name a place + 1 (HAZARD_SEGMENT: a segment + 1); 0 names nothing. */
+enum hazard {
+	HAZARD_READ,    /* the entry being read */
+	HAZARD_OWN,     /* the entry that this participant wrote and has not seen decided */
+	HAZARD_OLD,     /* the entry found, to be replaced or removed because of what it contains */
+	HAZARD_HELP,    /* an undecided entry being completed */
+	HAZARD_COMPARE, /* the entry it is compared with */
+	HAZARD_WALK,    /* the survivor being moved */
+	HAZARD_KEEP,    /* the entry that a change of several steps is conditional on */
+	HAZARD_SEGMENT, /* the segment being written to */
+	HAZARDS
+};
+#define BATCH_HAZARDS 16u
+#define PIN_HAZARDS 16u
+
+#define COUNTERS_MAX 40u
+
+struct shm_participant {
+	_Alignas(LINE_BYTES) struct word hazard[HAZARDS];
+	struct word batch[BATCH_HAZARDS]; /* entries of an mget under one fence: working hazards, too */
+	struct word pin[PIN_HAZARDS];     /* read after all of the above by whoever scans */
+	struct word registration;         /* bumped by each new owner, under its lock */
+	struct word versions;             /* last version number handed out; stored before use */
+	struct word pid;                  /* hints for people: process, and its command */
+	struct word command[2];
+	struct word spare[3];
+	struct word counter[COUNTERS_MAX]; /* cumulative over all owners */
+};
+_Static_assert(sizeof(struct shm_participant) % LINE_BYTES == 0, "participants share no line");
+
+/* ---- Namespace ------------------------------------------------------------------------------------------------------------ */
+
+#define NAMESPACE_NAME_BYTES 64u
+#define NAMESPACE_STRIPES 8u
+
+/* hash 0: free.  The name is written by word, from 0, by CAS, its length (1 .. 64) first. */
+struct shm_namespace {
+	_Alignas(LINE_BYTES) struct word hash;
+	struct word generation; /* present 32, floor 32: entries below the floor are gone, below the present stale */
+	struct word ttl;        /* default time to live in ms, 0: never */
+	struct word name_bytes;
+	struct word spare[4];
+	struct word name[NAMESPACE_NAME_BYTES / 8];
+	struct {
+		_Alignas(LINE_BYTES) struct word entries, bytes; /* sums over the stripes count; one alone means nothing */
+	} tally[NAMESPACE_STRIPES];
+};
+
+/* ---- Ghosts: four fingerprints of 16 bits a word, the newest lowest ---------------------------------------------------------- */
+
+#define GHOSTS_PER_WORD 4u
+
+/* ---- Superblock ---------------------------------------------------------------------------------------------------------------- */
+
+/* Fixed at creation.  Each process checks it once and works with a copy of its own. */
+struct shm_geometry {
+	uint64_t bytes;
+	uint64_t participants_off, namespaces_off, segwords_off, descriptors_off, starts_off, ghosts_off, index_off, arena_off;
+	uint64_t groups;        /* of the index */
+	uint64_t ghost_words;
+	uint64_t value_max_bytes;
+	uint32_t segments;
+	uint32_t segment_shift; /* log2 of bytes */
+	uint32_t start_words;   /* per segment */
+	uint32_t participants;
+	uint32_t namespaces;    /* a power of two */
+	uint32_t stripes;       /* active segments of each pool and class */
+	uint32_t classes;       /* of time to live */
+	uint32_t reserve;       /* free segments that eviction keeps at hand */
+	uint32_t create_flags;
+	uint32_t mode;
+	uint64_t hash_seed;
+	uint64_t epoch_ms;       /* monotonic clock of the initial time namespace at creation: time 0 of every entry */
+	int64_t created_wall_ms;
+	uint8_t boot_id[16];
+};
+
+#define CELLS_MAX 256u
+#define SUPER_LIVE UINT64_C(0)
+#define SUPER_RETIRED UINT64_C(1)
+
+struct shm_super {
+	char magic[8];
+	uint32_t layout_version;
+	uint32_t features;
+	uint64_t geometry_sum; /* XXH3 of geometry */
+	struct shm_geometry geometry;
+	_Alignas(LINE_BYTES) struct word state;     /* SUPER_LIVE, SUPER_RETIRED */
+	_Alignas(LINE_BYTES) struct word pressure;  /* hint: 1 while free segments are fewer than the reserve */
+	struct word victim;                         /* hint: segment + 1 being emptied */
+	struct word participants_used;              /* one more than the highest slot ever taken; raised only */
+	_Alignas(LINE_BYTES) struct word seals;     /* number of seals so far */
+	_Alignas(LINE_BYTES) struct word cell[CELLS_MAX]; /* life_word(incarnation, segment + 1): the active segment; 0 none yet */
+};
+_Static_assert(sizeof(struct shm_super) <= PAGE_ALIGN, "the superblock is one page");
+
+/* ---- Arithmetic of the geometry -------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t geo_units(const struct shm_geometry *g) { return UINT64_C(1) << (g->segment_shift - UNIT_SHIFT); }
+static inline uint64_t geo_places(const struct shm_geometry *g) { return g->segments * geo_units(g); }
+static inline uint32_t geo_segment(const struct shm_geometry *g, uint64_t place) { return (uint32_t)(place >> (g->segment_shift - UNIT_SHIFT)); }
+static inline uint64_t geo_place(const struct shm_geometry *g, uint32_t segment, uint64_t unit)
+{
+	return ((uint64_t)segment << (g->segment_shift - UNIT_SHIFT)) + unit;
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Places that were once in a slot and are in none any more.
+ *
+ * A place belongs to the participant whose CAS took it out of its slot.  It goes on that participant's private list of
+ * RETIRED places; after a batch of them one scan of all hazards tells which of them nobody names (RETIRE edge), and
+ * these are READY to hold an overwrite of the same size, TTL class and pool.  If the owner dies its lists are forgotten
+ * and the space comes back with the segment.  The lists live in memory that a fork wipes.
+ */
+#ifndef LARDER_SHM_RETIRE_H
+#define LARDER_SHM_RETIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RETIRED_BATCH 1024u
+#define READY_MAX 2048u
+#define READY_CHAINS 256u
+
+struct retired {
+	uint64_t place;
+	uint64_t inc;   /* of its segment, all bits */
+	uint32_t units;
+	uint16_t kind;  /* pool and class */
+	uint16_t next;  /* of its chain, + 1 */
+};
+
+struct retire {
+	uint32_t retired_count;
+	uint32_t retired_units;
+	uint32_t ready_count;  /* nodes ever used */
+	uint32_t free_node;    /* chain of unused nodes, + 1 */
+	uint16_t chain[READY_CHAINS]; /* newest first, + 1 */
+	struct retired retired[RETIRED_BATCH];
+	struct retired ready[READY_MAX];
+};
+
+static inline uint16_t retire_kind(unsigned pool, unsigned class) { return (uint16_t)(class << 1 | pool); }
+
+#endif
