@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The slow beginning of a call, and what several calls report.  See call.h. */
+#include "cache/call.h"
+
+static void actor_init(struct actor *a, struct larder *cache, struct worker *w)
+{
+	a->region = &cache->region;
+	a->self = w->self;
+	a->slot = w->slot_plus_1 - 1;
+	a->random ^= (uint64_t)a->slot << 32 ^ (uint64_t)clock_precise_ms() ^ (uint64_t)(uintptr_t)a;
+}
+
+cold enum larder_status call_begin_slow(struct larder *cache, struct actor **actor)
+{
+	struct worker *w;
+	if (cache->crew == NULL)
+		return LARDER_READ_ONLY;
+	if (region_gone(&cache->region) || region_lost(&cache->region))
+		return LARDER_DETACHED;
+	enum larder_status status = crew_join(cache->crew, cache->crew_id, &w);
+	if (status != LARDER_OK)
+		return status;
+	if (w->in_call)
+		return LARDER_BUSY;
+	actor_init(worker_actor(w), cache, w);
+	return call_begin(cache, actor);
+}
+
+uint64_t entry_version(const struct entry *e)
+{
+	uint64_t stamp = entry_stamp(e);
+	if (stamp == 0 || !entry_is_counter(e))
+		return stamp;
+	uint64_t cell = load_acquire(entry_cell(e)) & ~CELL_FROZEN;
+	return hash_bytes(&cell, sizeof cell, stamp) | 1;
+}
+
+void meta_fill(const struct region *r, const struct entry *e, enum life life, struct larder_meta *meta)
+{
+	uint64_t expiry = entry_expiry(e), created = entry_created(e);
+	*meta = (struct larder_meta){ .version = entry_version(e), .value_bytes = e->value_bytes,
+		.user_flags = entry_user_flags(e), .stale = life == LIFE_STALE, .counter = entry_is_counter(e),
+		.ttl_left_ms = LARDER_TTL_NONE };
+	if (created != 0)
+		meta->created_at_ms = moment_wall(r, created);
+	if (expiry != 0) {
+		uint64_t now = moment_precise(r);
+		meta->expires_at_ms = moment_wall(r, expiry);
+		meta->ttl_left_ms = expiry > now ? (int64_t)(expiry - now) : 0;
+	}
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The recycler.  See evict.h for the way of a segment, lib/README.md for what a death at each step leaves
+ * (tests/model/pml: walk, relink, counter, recycle).
+ *
+ * A segment is divided into lanes.  Each lane's progress word carries the life (incarnation and turn) it counts for, and
+ * is moved on by CAS after the work; a hint says who is at work in a lane, so that many setters take different ones.
+ */
+#include "cache/evict.h"
+
+/* Set in the cell field of a segment word from DRAINING on: its survivors stay where they are. */
+#define RELINK (UINT64_C(1) << SEGWORD_CELL_SHIFT)
+#define SMALL_SHARE 10u  /* the small pool is a tenth of all */
+#define PROMOTE_HITS 2u  /* entries of the small pool used this often move to main */
+#define RELINK_SAMPLE 32u
+#define RELINK_PERCENT 90u
+#define CHUNK_WORDS 4u   /* start words walked for one CAS of progress */
+
+enum step { STEP_DONE, STEP_BLOCKED, STEP_NONE };
+
+/* ---- One entry -------------------------------------------------------------------------------------------------------------- */
+
+/* A survivor that is held in HAZARD_WALK, in its slot. */
+struct survivor {
+	struct word *slot;
+	struct octet *frequency;
+	uint64_t word;
+	uint64_t hash;
+	struct entry entry;
+};
+
+static void drop(struct actor *a, const struct survivor *s, enum counter why)
+{
+	struct found f = { .slot = s->slot, .word = s->word, .entry = s->entry };
+	if (index_remove(a, &f, why) && why != COUNTER_expirations && why != COUNTER_flushed)
+		a->evicted++;
+}
+
+/* Copies the survivor to `room`; a counter is frozen first. */
+static void write_copy(struct actor *a, const struct entry *e, struct room *room)
+{
+	uint64_t reuse = room_open(room);
+	memcpy(room->shm->body, e->shm->body, (size_t)e->units * UNIT_BYTES - sizeof(struct word));
+	if (entry_is_counter(e)) {
+		struct entry copy;
+		entry_open_head(&copy, a->region, room->place.place, e->head);
+		store_hint(entry_cell(&copy), cell_freeze(entry_cell(e)));
+	}
+	uint64_t head = (head_with_status(e->head, ENTRY_COMMITTED) & ((UINT64_C(1) << HEAD_REUSE_SHIFT) - 1)) | reuse << HEAD_REUSE_SHIFT;
+	room_seal_entry(a, room, head, entry_expiry(e));
+}
+
+static void copy_to_main(struct actor *a, const struct survivor *s, unsigned class, uint8_t frequency)
+{
+	struct room room;
+	if (!room_append(a, s->entry.units, POOL_MAIN, class, NEED_SURVIVOR, &room)) {
+		drop(a, s, COUNTER_evictions_need);
+		return;
+	}
+	write_copy(a, &s->entry, &room);
+	/* PUBLISH (release) */
+	if (cas_seq_cst(s->slot, s->word, slot_word(slot_tag(s->word), room.place.place, room.place.inc))) {
+		octet_store_hint(s->frequency, frequency);
+		count(a, copied_bytes, s->entry.units * UNIT_BYTES);
+		room_leave(a);
+	} else {
+		room_abandon(a, &room);
+	}
+}
+
+/* An undecided insert does not survive: its inserter sees ABORTED and starts over. */
+static bool settle_undecided(struct actor *a, struct survivor *s)
+{
+	if (head_status(s->entry.head) == ENTRY_PENDING && !entry_abort(&s->entry)) {
+		entry_open(&s->entry, a->region, s->entry.place);
+		if (head_status(s->entry.head) == ENTRY_COMMITTED)
+			return true;
+	}
+	if (head_status(s->entry.head) == ENTRY_COMMITTED)
+		return true;
+	slot_empty(a, s->slot, s->word, &s->entry);
+	return false;
+}
+
+static void judge(struct actor *a, struct survivor *s, uint64_t segword)
+{
+	enum life life = entry_life(a->region, &s->entry);
+	uint8_t used = octet_load_hint(s->frequency) & 3;
+	if (life == LIFE_EXPIRED || life == LIFE_FLUSHED) {
+		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
+	} else if (segword_pool(segword) == POOL_SMALL) {
+		if (used >= PROMOTE_HITS) {
+			copy_to_main(a, s, segword_class(segword), 0);
+			return;
+		}
+		if (head_kind(s->entry.head) != KIND_CHUNK)
+			ghost_add(a->region, s->hash);
+		drop(a, s, COUNTER_evictions_small);
+	} else if (used == 0) {
+		drop(a, s, COUNTER_evictions_main);
+	} else if (segword & RELINK) {
+		octet_store_hint(s->frequency, (uint8_t)(used - 1));
+	} else {
+		copy_to_main(a, s, segword_class(segword), (uint8_t)(used - 1));
+	}
+}
+
+/* What is read of an entry before it was found in a slot, and held, is a hint. */
+static bool hash_at(const struct region *r, uint64_t place, uint64_t *hash)
+{
+	struct entry e;
+	if (!entry_open(&e, r, place))
+		return false;
+	*hash = key_hash(r, e.key, e.key_bytes, entry_namespace(&e), head_kind(e.head) == KIND_CHUNK);
+	__builtin_prefetch(&region_group(r, hash_group(r, *hash))->home[hash_home(*hash)]);
+	return true;
+}
+
+static void evict_entry(struct actor *a, uint64_t place, uint64_t hash, uint64_t segword)
+{
+	struct survivor s = { .hash = hash };
+	s.slot = index_slot_of(a->region, hash, place, segword_inc(segword), &s.frequency);
+	if (s.slot == NULL)
+		return;
+	s.word = slot_word(hash_tag(hash), place, segword_inc(segword));
+	if (!slot_hold(a, HAZARD_WALK, s.slot, s.word) || !slot_open(a, s.word, &s.entry))
+		return;
+	if (settle_undecided(a, &s))
+		judge(a, &s, segword);
+}
+
+/* ---- Walking ------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t starts_of(const struct region *r, uint32_t segment, uint32_t word, uint64_t inc)
+{
+	uint64_t w = load_acquire(&region_starts(r, segment)[word]);
+	bool ours = w >> STARTS_TAG_SHIFT == (inc & 0xffff);
+	return ours ? w & ((UINT64_C(1) << STARTS_TAG_SHIFT) - 1) : 0;
+}
+
+static void walk_word(struct actor *a, uint32_t segment, uint32_t word, uint64_t segword)
+{
+	const struct region *r = a->region;
+	uint64_t place[STARTS_PER_WORD], hash[STARTS_PER_WORD];
+	unsigned n = 0;
+	for (uint64_t starts = starts_of(r, segment, word, segword_inc(segword)); starts != 0; starts &= starts - 1) {
+		uint64_t unit = (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts);
+		if (unit >= geo_units(&r->geo))
+			break;
+		place[n] = geo_place(&r->geo, segment, unit);
+		n += hash_at(r, place[n], &hash[n]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		evict_entry(a, place[i], hash[i], segword);
+	hazard_clear(a, HAZARD_WALK);
+}
+
+static uint32_t lane_begin(const struct region *r, unsigned lane) { return r->geo.start_words * lane / SEGMENT_LANES; }
+
+/* Words of the lane walked so far in this life. */
+static uint32_t lane_done(const struct region *r, uint32_t segment, unsigned lane, uint64_t life)
+{
+	uint64_t w = load_acquire(&region_segment(r, segment)->progress[lane]);
+	return life_is(w, life) ? (uint32_t)life_value(w) : 0;
+}
+
+static bool lane_open(const struct region *r, uint32_t segment, unsigned lane, uint64_t life)
+{
+	return lane_done(r, segment, lane, life) < lane_begin(r, lane + 1) - lane_begin(r, lane);
+}
+
+/* A lane that is not done: rather one that nobody else is at work in.  SEGMENT_LANES: all are done. */
+static unsigned choose_lane(const struct actor *a, uint32_t segment, uint64_t life)
+{
+	unsigned open = SEGMENT_LANES;
+	for (unsigned i = 0; i < SEGMENT_LANES; i++) {
+		unsigned lane = (a->slot + i) % SEGMENT_LANES;
+		if (!lane_open(a->region, segment, lane, life))
+			continue;
+		uint64_t walker = load_hint(&region_segment(a->region, segment)->walker[lane]);
+		if (walker == 0 || walker == a->slot + UINT64_C(1))
+			return lane;
+		open = lane;
+	}
+	return open;
+}
+
+/* Work first, then the CAS that says so: losing it means that somebody else did the same work. */
+static void walk_lane(struct actor *a, uint32_t segment, unsigned lane, uint64_t segword, uint64_t *budget)
+{
+	struct shm_segment *s = region_segment(a->region, segment);
+	uint64_t life = segword_life(segword), seen = load_acquire(&s->progress[lane]);
+	uint32_t done = life_is(seen, life) ? (uint32_t)life_value(seen) : 0;
+	uint32_t words = lane_begin(a->region, lane + 1) - lane_begin(a->region, lane);
+	uint32_t end = done + CHUNK_WORDS < words ? done + CHUNK_WORDS : words;
+	store_hint(&s->walker[lane], a->slot + UINT64_C(1));
+#if LARDER_FAULT == 1
+	cas_acq_rel(&s->progress[lane], seen, life_word(life, end));
+#endif
+	for (uint32_t word = done; word < end; word++)
+		walk_word(a, segment, lane_begin(a->region, lane) + word, segword);
+#if LARDER_FAULT != 1
+	/* WALKED (release): the slots of these starts are dealt with. */
+	cas_acq_rel(&s->progress[lane], seen, life_word(life, end));
+#endif
+	store_hint(&s->walker[lane], 0);
+	uint64_t units = (uint64_t)(end - done) * STARTS_PER_WORD;
+	*budget = *budget > units ? *budget - units : 0;
+}
+
+/* ---- The way of a segment ---------------------------------------------------------------------------------------------------------- */
+
+static bool ask_now(struct actor *a, bool urgent) { return urgent || ++a->asked % 32 == 0; }
+
+static enum step blocked(struct actor *a, uint32_t segment, uint32_t blocker)
+{
+	store_hint(&region_segment(a->region, segment)->blocker, blocker + UINT64_C(1));
+	count(a, blocked, 1);
+	return STEP_BLOCKED;
+}
+
+static enum step step_draining(struct actor *a, uint32_t segment, uint64_t w, bool urgent)
+{
+	uint32_t blocker;
+	if (hazard_writer(a, segment, ask_now(a, urgent), &blocker))
+		return blocked(a, segment, blocker);
+	cas_seq_cst(region_segword(a->region, segment), w, segword_with_state(w, SEGMENT_WALKING));
+	return STEP_DONE;
+}
+
+static void relink(struct actor *a, uint32_t segment, uint64_t w)
+{
+	uint64_t sealed = segword_with_state(segword_with_next_turn(w) & ~RELINK, SEGMENT_SEALED);
+	uint64_t number = add_hint(&region_super(a->region)->seals, 1) + 1;
+	store_hint(&region_segment(a->region, segment)->seal, life_word(segword_inc(w), number & ((1u << LIFE_VALUE_BITS) - 1)));
+	if (cas_seq_cst(region_segword(a->region, segment), w, sealed))
+		count(a, segments_relinked, 1);
+}
+
+static enum step step_walking(struct actor *a, uint32_t segment, uint64_t w, uint64_t *budget)
+{
+	unsigned lane = choose_lane(a, segment, segword_life(w));
+	if (lane < SEGMENT_LANES)
+		walk_lane(a, segment, lane, w, budget);
+	else if (w & RELINK)
+		relink(a, segment, w);
+	else /* WALKED (acquire): choose_lane() read the progress of all lanes */
+		cas_seq_cst(region_segword(a->region, segment), w, segword_with_state(w, SEGMENT_LIMBO));
+	return STEP_DONE;
+}
+
+/* Nothing is reset by a plain store: the cursor goes to the next life by CAS, then the segment word. */
+static enum step step_limbo(struct actor *a, uint32_t segment, uint64_t w, bool urgent)
+{
+	uint32_t blocker;
+	uint64_t inc = segword_inc(w);
+#if LARDER_FAULT != 3
+	if (hazard_in_segment(a, segment, ask_now(a, urgent), &blocker))
+		return blocked(a, segment, blocker);
+#else
+	(void)blocker, (void)urgent;
+#endif
+	struct word *cursor = &region_segment(a->region, segment)->cursor;
+	uint64_t seen = load_acquire(cursor);
+	if (life_is(seen, inc))
+		cas_acq_rel(cursor, seen, life_word(inc + 1, 0));
+	uint64_t next = (inc + 1) & (UINT64_MAX >> SEGWORD_INC_SHIFT);
+	if (cas_seq_cst(region_segword(a->region, segment), w, segword_free(next))) {
+		count(a, segments_recycled, 1);
+		segments_free(a);
+	}
+	return STEP_DONE;
+}
+
+static enum step step_segment(struct actor *a, uint32_t segment, uint64_t *budget, bool urgent)
+{
+	uint64_t w = load_seq_cst(region_segword(a->region, segment));
+	switch (segword_state(w)) {
+	case SEGMENT_DRAINING:
+		return step_draining(a, segment, w, urgent);
+	case SEGMENT_WALKING:
+		return step_walking(a, segment, w, budget);
+	case SEGMENT_LIMBO:
+		return step_limbo(a, segment, w, urgent);
+	default:
+		return STEP_NONE;
+	}
+}
+
+/* ---- Choosing ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Would most of it survive?  A sample of its starts, spread evenly. */
+static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
+{
+	const struct region *r = a->region;
+	unsigned seen = 0, hot = 0, step = r->geo.start_words / RELINK_SAMPLE + 1;
+	for (uint32_t word = actor_random(a) % step; word < r->geo.start_words; word += step) {
+		uint64_t starts = starts_of(r, segment, word, segword_inc(w)), hash;
+		if (starts == 0)
+			continue;
+		uint64_t place = geo_place(&r->geo, segment, (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts));
+		struct octet *frequency;
+		seen++;
+		if (hash_at(r, place, &hash) && index_slot_of(r, hash, place, segword_inc(w), &frequency) != NULL)
+			hot += octet_load_hint(frequency) != 0;
+	}
+	return seen != 0 && hot * 100 >= seen * RELINK_PERCENT;
+}
+
+struct choice { uint32_t segment[POOLS], age[POOLS], count[POOLS], expired; };
+
+static void consider(struct actor *a, uint32_t segment, uint64_t w, uint64_t now, struct choice *c)
+{
+	unsigned pool = segword_pool(w), state = segword_state(w);
+	uint32_t age = segment_age(a->region, segment);
+	if (state != SEGMENT_SEALED && state != SEGMENT_ACTIVE)
+		return;
+	c->count[pool]++;
+	if (segment_expiry(a->region, segment, segword_inc(w)) < now)
+		c->expired = segment;
+	if (c->segment[pool] == UINT32_MAX || age > c->age[pool]) {
+		c->segment[pool] = segment;
+		c->age[pool] = age;
+	}
+}
+
+static uint32_t choose(struct actor *a, bool live)
+{
+	struct choice c = { .segment = { UINT32_MAX, UINT32_MAX }, .expired = UINT32_MAX };
+	uint32_t n = a->region->geo.segments;
+	uint64_t now = moment_coarse(a->region);
+	for (uint32_t i = 0; i < n; i++)
+		consider(a, i, load_acquire(region_segword(a->region, i)), now, &c);
+	if (c.expired != UINT32_MAX)
+		return c.expired;
+	if (!live)
+		return UINT32_MAX;
+	bool small = c.count[POOL_SMALL] > n / SMALL_SHARE || c.segment[POOL_MAIN] == UINT32_MAX;
+	return c.segment[small ? POOL_SMALL : POOL_MAIN];
+}
+
+/* SEALED → DRAINING of the next victim, with a new turn. */
+static bool begin(struct actor *a, bool live)
+{
+	uint32_t segment = choose(a, live);
+	if (segment == UINT32_MAX)
+		return false;
+	struct word *word = region_segword(a->region, segment);
+	uint64_t w = load_seq_cst(word);
+	if (segword_state(w) == SEGMENT_ACTIVE)
+		segment_seal(a, segment, w, true);
+	w = load_seq_cst(word);
+	if (segword_state(w) != SEGMENT_SEALED)
+		return true;
+	bool expired = segment_expiry(a->region, segment, segword_inc(w)) < moment_coarse(a->region);
+	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~RELINK;
+	if (!expired && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
+		next |= RELINK;
+	if (cas_seq_cst(word, w, next) && expired)
+		count(a, segments_expired, 1);
+	store_hint(&region_super(a->region)->victim, segment + UINT64_C(1));
+	return true;
+}
+
+/* One step somewhere: the segment that all work at, another that is on its way, or a new one. */
+static bool evict_step(struct actor *a, uint64_t *budget, bool live, bool urgent)
+{
+	uint32_t n = a->region->geo.segments;
+	uint64_t victim = load_hint(&region_super(a->region)->victim) - 1;
+	if (victim < n && step_segment(a, (uint32_t)victim, budget, urgent) == STEP_DONE)
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		if (segword_state(load_acquire(region_segword(a->region, i))) < SEGMENT_DRAINING || i == victim)
+			continue;
+		if (step_segment(a, i, budget, urgent) == STEP_DONE) {
+			store_hint(&region_super(a->region)->victim, i + UINT64_C(1));
+			return true;
+		}
+	}
+	return begin(a, live);
+}
+
+void evict_share_slow(struct actor *a, uint32_t units)
+{
+	uint64_t budget = 2 * (uint64_t)units;
+	for (unsigned steps = 0; budget != 0 && steps < 8; steps++)
+		if (load_hint(&region_super(a->region)->pressure) == 0 || !evict_step(a, &budget, true, false))
+			return;
+}
+
+bool evict_need(struct actor *a, bool live)
+{
+	/* Enough for every segment to be walked once in each turn that its frequencies allow. */
+	uint64_t limit = (uint64_t)a->region->geo.segments * (a->region->geo.start_words / CHUNK_WORDS + 4 + 2 * SEGMENT_LANES) * 8;
+	for (uint64_t steps = 0; steps < limit; steps++) {
+		uint64_t budget = UINT64_MAX;
+		if (steps % 8 == 0 && segments_free(a) > SURVIVORS_RESERVE)
+			return true;
+		if (!evict_step(a, &budget, live, true))
+			break;
+	}
+	return segments_free(a) > SURVIVORS_RESERVE;
+}
+
+uint64_t evict_ahead(struct actor *a, uint64_t units)
+{
+	uint64_t budget = units;
+	for (uint64_t steps = 0; steps < units && budget != 0; steps++) {
+		bool short_of = segments_free(a) < 2 * a->region->geo.reserve;
+		if (!evict_step(a, &budget, short_of, false))
+			break;
+	}
+	return units - budget;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Opening and closing a cache, its namespaces, and work ahead of need. */
+#include "cache/call.h"
+
+#include <stdlib.h>
+
+/* Fields beside key and value that an entry may have, at most: head, stamp, times, namespace, checksum, flags, alignment. */
+#define ENTRY_OVERHEAD_MAX 56u
+
+static void derive(struct larder *cache)
+{
+	uint64_t segment = UINT64_C(1) << cache->region.geo.segment_shift;
+	uint64_t whole = segment - ENTRY_OVERHEAD_MAX, most = (UINT64_C(1) << HEAD_VALUE_BITS) - 1;
+	cache->contiguous_bytes = (uint32_t)(whole < most ? whole : most);
+	cache->chunk_bytes = (uint32_t)(segment / 2 - ENTRY_OVERHEAD_MAX - 16);
+}
+
+enum larder_status larder_open_with(const char *name, const struct larder_options *options, struct larder **cache)
+{
+	if (cache == NULL || name == NULL || options == NULL) {
+		message_set("larder_open: name, options and cache must not be NULL");
+		return LARDER_INVALID;
+	}
+	*cache = NULL;
+	struct larder *c = calloc(1, sizeof *c);
+	if (c == NULL) {
+		message_set("%s: no memory for the handle", name);
+		return LARDER_NO_MEMORY;
+	}
+	enum larder_status status = region_open(&c->region, name, options);
+	if (status == LARDER_OK && !c->region.read_only) {
+		status = crew_create(&c->crew, &c->region, sizeof(struct actor));
+		if (status != LARDER_OK)
+			region_close(&c->region);
+	}
+	if (status != LARDER_OK) {
+		free(c);
+		return status;
+	}
+	c->crew_id = c->crew == NULL ? 0 : crew_id(c->crew);
+	derive(c);
+	*cache = c;
+	return LARDER_OK;
+}
+
+enum larder_status larder_open(const char *name, uint64_t bytes, struct larder **cache)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	options.bytes = bytes;
+	return larder_open_with(name, &options, cache);
+}
+
+void larder_close(struct larder **cache)
+{
+	if (cache == NULL || *cache == NULL)
+		return;
+	if ((*cache)->crew != NULL)
+		crew_destroy((*cache)->crew);
+	region_close(&(*cache)->region);
+	free(*cache);
+	*cache = NULL;
+}
+
+enum larder_status larder_destroy(const char *name)
+{
+	if (name == NULL) {
+		message_set("larder_destroy: name must not be NULL");
+		return LARDER_INVALID;
+	}
+	return region_destroy(name);
+}
+
+/* ---- Namespaces ----------------------------------------------------------------------------------------------------------------- */
+
+enum larder_status larder_namespace(struct larder *cache, const char *name, uint32_t *ns)
+{
+	if (cache == NULL || name == NULL || ns == NULL) {
+		message_set("larder_namespace: cache, name and ns must not be NULL");
+		return LARDER_INVALID;
+	}
+	*ns = 0;
+	if (name[0] == 0)
+		return LARDER_OK;
+	if (region_gone(&cache->region))
+		return LARDER_DETACHED;
+	enum larder_status status = namespace_number(&cache->region, name, !cache->region.read_only, ns);
+	if (status == LARDER_INVALID)
+		message_set("namespace name of more than %u bytes: shorten it", NAMESPACE_NAME_BYTES);
+	if (status == LARDER_NAMESPACES)
+		message_set("%s: all %u namespaces are taken; create the cache with a larger `namespaces`", cache->region.path, cache->region.geo.namespaces);
+	return status;
+}
+
+/* A handle that may change the namespace. */
+static enum larder_status namespace_check(struct larder *cache, uint32_t ns)
+{
+	if (cache == NULL || ns >= cache->region.geo.namespaces)
+		return LARDER_INVALID;
+	if (region_gone(&cache->region))
+		return LARDER_DETACHED;
+	if (cache->region.read_only)
+		return LARDER_READ_ONLY;
+	return ns != 0 && load_acquire(&region_namespace(&cache->region, ns)->hash) == 0 ? LARDER_INVALID : LARDER_OK;
+}
+
+enum larder_status larder_namespace_ttl(struct larder *cache, uint32_t ns, int64_t ttl_ms)
+{
+	enum larder_status status = namespace_check(cache, ns);
+	if (status != LARDER_OK)
+		return status;
+	if (ttl_ms != LARDER_TTL_NONE && ttl_ms <= 0)
+		return LARDER_INVALID;
+	store_release(&region_namespace(&cache->region, ns)->ttl, ttl_ms > 0 ? (uint64_t)ttl_ms : 0);
+	return LARDER_OK;
+}
+
+static enum larder_status flush(struct larder *cache, uint32_t ns, bool hard)
+{
+	struct actor *a;
+	enum larder_status status = namespace_check(cache, ns);
+	if (status == LARDER_OK)
+		status = call_begin(cache, &a);
+	if (status != LARDER_OK)
+		return status;
+	namespace_flush(&cache->region, ns, hard);
+	count(a, flushes, 1);
+	call_end(a);
+	return LARDER_OK;
+}
+
+enum larder_status larder_flush(struct larder *cache, uint32_t ns) { return flush(cache, ns, true); }
+enum larder_status larder_flush_soft(struct larder *cache, uint32_t ns) { return flush(cache, ns, false); }
+
+enum larder_status larder_flush_all(struct larder *cache)
+{
+	enum larder_status status = larder_flush(cache, 0);
+	for (uint32_t ns = 1; status == LARDER_OK && ns < cache->region.geo.namespaces; ns++)
+		if (load_acquire(&region_namespace(&cache->region, ns)->hash) != 0)
+			status = larder_flush(cache, ns);
+	return status;
+}
+
+enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns, struct larder_namespace_info *info)
+{
+	if (cache == NULL || info == NULL || ns >= cache->region.geo.namespaces)
+		return LARDER_INVALID;
+	if (region_gone(&cache->region))
+		return LARDER_DETACHED;
+	const struct shm_namespace *n = region_namespace(&cache->region, ns);
+	uint64_t ttl = load_acquire(&n->ttl);
+	*info = (struct larder_namespace_info){ .ns = ns, .generation = generation_present(load_acquire(&n->generation)),
+		.ttl_ms = ttl == 0 ? LARDER_TTL_NONE : (int64_t)ttl };
+	namespace_sum(&cache->region, ns, &info->entries, &info->bytes);
+	return namespace_name(&cache->region, ns, info->name) ? LARDER_OK : LARDER_MISS;
+}
+
+/* ---- Work ahead of need ------------------------------------------------------------------------------------------------------------ */
+
+enum larder_status larder_maintain(struct larder *cache, uint64_t budget_bytes, uint64_t *done_bytes)
+{
+	struct actor *a;
+	if (done_bytes != NULL)
+		*done_bytes = 0;
+	if (cache == NULL)
+		return LARDER_INVALID;
+	enum larder_status status = call_begin(cache, &a);
+	if (status != LARDER_OK)
+		return status;
+	uint64_t units = evict_ahead(a, budget_bytes / UNIT_BYTES);
+	if (done_bytes != NULL)
+		*done_bytes = units * UNIT_BYTES;
+	call_end_clear(a);
+	return LARDER_OK;
+}

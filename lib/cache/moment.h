@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Time inside the cache: milliseconds since its epoch by the monotonic clock, 40 bits of them, 0 standing for "never".
+ * Only an entry with a time to live reads a clock: the coarse one, and the precise one close to its expiry.
+ */
+#ifndef LARDER_CACHE_MOMENT_H
+#define LARDER_CACHE_MOMENT_H
+
+#include "base/clock.h"
+#include "shm/namespace.h"
+
+static inline uint64_t moment_of(const struct region *r, int64_t monotonic_ms)
+{
+	int64_t moment = monotonic_ms + r->time_offset_ms - (int64_t)r->geo.epoch_ms;
+	return moment > 0 ? (uint64_t)moment : 1;
+}
+static inline uint64_t moment_coarse(const struct region *r) { return moment_of(r, clock_coarse_ms()); }
+static inline uint64_t moment_precise(const struct region *r) { return moment_of(r, clock_precise_ms()); }
+
+static inline int64_t moment_wall(const struct region *r, uint64_t moment)
+{
+	return clock_wall_of_monotonic((int64_t)(moment + r->geo.epoch_ms) - r->time_offset_ms);
+}
+static inline uint64_t moment_of_wall(const struct region *r, int64_t wall_ms)
+{
+	return moment_of(r, clock_monotonic_of_wall(wall_ms));
+}
+
+static inline bool moment_passed(const struct region *r, uint64_t expiry)
+{
+#ifdef LARDER_ABLATE_CLOCK
+	(void)r;
+	return expiry == 1;
+#else
+	uint64_t now = moment_coarse(r);
+	if (likely(now + CLOCK_COARSE_LAG_MS < expiry))
+		return false;
+	return now >= expiry || moment_precise(r) >= expiry;
+#endif
+}
+
+/* What a get may make of a COMMITTED entry of its key. */
+enum life { LIFE_LIVE, LIFE_STALE, LIFE_FLUSHED, LIFE_EXPIRED };
+
+static inline enum life entry_life(const struct region *r, const struct entry *e)
+{
+	uint32_t ns = entry_namespace(e);
+	if (unlikely(ns >= r->geo.namespaces))
+		return LIFE_FLUSHED;
+	enum visibility seen = generation_sees(namespace_generation(r, ns), entry_generation(e));
+	if (unlikely(seen == INVISIBLE))
+		return LIFE_FLUSHED;
+	if (unlikely(head_fields(e->head) & FIELD_EXPIRES) && moment_passed(r, entry_expiry(e)))
+		return LIFE_EXPIRED;
+	return likely(seen == VISIBLE) ? LIFE_LIVE : LIFE_STALE;
+}
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The loop of all changes.  A crash in it leaves: reserved bytes (they come back with their segment), or a PENDING entry
+ * (completed or aborted by the next one that meets it), or the change done.  See put.h, and the crash table in
+ * lib/README.md.
+ */
+#include "cache/put.h"
+
+#define VERSION_COUNTER_BITS 38u
+
+uint32_t put_base_fields(const struct region *r)
+{
+	return (r->geo.create_flags & LARDER_PLAIN ? 0u : FIELD_STAMP) | (r->geo.create_flags & LARDER_CHECKSUM ? FIELD_CHECKSUM : 0u);
+}
+
+uint64_t put_stamp(struct actor *a, uint64_t created)
+{
+	uint64_t number = load_hint(&a->self->versions) + 1;
+	store_release(&a->self->versions, number); /* before it is used: no successor in this slot repeats it */
+	number &= (UINT64_C(1) << VERSION_COUNTER_BITS) - 1;
+	return (((uint64_t)a->slot << VERSION_COUNTER_BITS | number) << 16 | (created & 0xffff)) + (number == 0 && a->slot == 0);
+}
+
+/* ---- Time to live -------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t expiry_after(const struct region *r, uint64_t ttl_ms)
+{
+	if (ttl_ms >= (uint64_t)LARDER_TTL_MAX)
+		return 0;
+	return (ttl_ms < 60000 ? moment_precise(r) : moment_coarse(r)) + ttl_ms;
+}
+
+/* When the entry expires; 0: never.  One that is given a moment in the past is born expired. */
+static uint64_t put_expiry(struct actor *a, const struct put *put, const struct found *f)
+{
+	const struct region *r = a->region;
+	if (put->expires_at_ms != 0)
+		return put->expires_at_ms - clock_wall_ms() >= LARDER_TTL_MAX ? 0 : moment_of_wall(r, put->expires_at_ms);
+	if (f != NULL && (put->keep_ttl || put->ttl_ms == LARDER_TTL_KEEP) && entry_life(r, &f->entry) == LIFE_LIVE)
+		return entry_expiry(&f->entry);
+	if (put->ttl_ms > 0)
+		return expiry_after(r, (uint64_t)put->ttl_ms);
+	uint64_t ttl = put->ttl_ms == LARDER_TTL_NONE ? 0 : load_hint(&region_namespace(r, put->key.ns)->ttl);
+	return ttl == 0 ? 0 : expiry_after(r, ttl);
+}
+
+static unsigned expiry_class(const struct region *r, uint64_t expiry)
+{
+	if (expiry == 0)
+		return 0;
+	uint64_t now = moment_coarse(r);
+	return class_of_ttl(r, expiry > now ? expiry - now : 1);
+}
+
+/* ---- Draft ------------------------------------------------------------------------------------------------------------------------ */
+
+static void draft_complete(struct actor *a, struct put *put, const struct found *f, uint32_t generation)
+{
+	struct draft *d = &put->draft;
+	d->key = put->key.data;
+	d->key_bytes = put->key.bytes;
+	d->ns = put->key.ns;
+	d->generation = generation;
+	d->expiry = put_expiry(a, put, f);
+	d->fields = (d->fields & (FIELD_KIND | FIELD_ALIGNED)) | put_base_fields(a->region);
+	d->fields |= (d->expiry != 0 ? FIELD_EXPIRES : 0u) | (d->ns != 0 || generation != 0 ? FIELD_NAMESPACE : 0u)
+			| (d->user_flags != 0 ? FIELD_FLAGS : 0u);
+	if (d->fields & FIELD_STAMP) {
+		d->created = moment_coarse(a->region);
+		d->stamp = put_stamp(a, d->created);
+		put->result.version = d->stamp;
+	}
+}
+
+/* ---- Room ------------------------------------------------------------------------------------------------------------------------- */
+
+/* An overwrite stays in the pool of what it replaces, in a place used before if there is one; a new key begins in small, or in
+ * main if it was evicted lately. */
+static bool put_room(struct actor *a, const struct put *put, const struct found *f, struct room *room)
+{
+	struct region *r = a->region;
+	uint32_t units = draft_units(&put->draft);
+	unsigned class = expiry_class(r, put->draft.expiry), pool = POOL_SMALL;
+	if (f != NULL) {
+		pool = segword_pool(load_acquire(region_segword(r, geo_segment(&r->geo, f->entry.place))));
+		if (room_reuse(a, units, pool, class, room)) {
+			count(a, reused_bytes, units * UNIT_BYTES);
+			return true;
+		}
+	} else if (head_kind(put->draft.fields) != KIND_CHUNK && ghost_take(r, put->key.hash)) {
+		pool = POOL_MAIN;
+		count(a, ghost_hits, 1);
+	}
+	return room_append(a, units, pool, class, NEED_NORMAL, room);
+}
+
+/* No free segment: nothing may be held while we work for one, else we could wait for ourselves. */
+static cold enum larder_status put_make_room(struct actor *a, struct put *put)
+{
+	hazard_clear(a, HAZARD_OLD);
+	bool live = !(put->flags & LARDER_NO_EVICT);
+	if (evict_need(a, live))
+		return LARDER_OK;
+	if (!live)
+		return LARDER_WOULD_EVICT;
+	count(a, no_room, 1);
+	return LARDER_NO_ROOM;
+}
+
+/* ---- Publishing ---------------------------------------------------------------------------------------------------------------------- */
+
+static void put_write(struct actor *a, struct put *put, struct room *room, enum entry_status status)
+{
+	uint64_t head = entry_write(room->shm, &put->draft, room_open(room));
+	room_seal_entry(a, room, head_with_status(head, status), put->draft.expiry);
+}
+
+static bool put_over(struct actor *a, struct put *put, struct found *f, struct room *room)
+{
+	uint32_t ns = put->key.ns;
+	put_write(a, put, room, ENTRY_COMMITTED);
+	if (!index_replace(a, &put->key, f, room)) {
+		room_abandon(a, room);
+		return false;
+	}
+	room_leave(a);
+	if (room->place.units != f->entry.units && head_kind(put->draft.fields) != KIND_CHUNK)
+		namespace_tally(a, ns, 0, (int64_t)room->place.units - (int64_t)f->entry.units);
+	return true;
+}
+
+static bool put_into_hole(struct actor *a, struct put *put, struct found *f, struct room *room)
+{
+	put_write(a, put, room, ENTRY_PENDING);
+	enum insert done = index_insert(a, &put->key, f, room);
+	if (done == INSERT_AGAIN) {
+		room_abandon(a, room);
+		return false;
+	}
+	room_leave(a);
+	if (done == INSERT_LOST)
+		return false;
+	namespace_tally(a, put->key.ns, head_kind(put->draft.fields) != KIND_CHUNK, room->place.units);
+	count(a, inserts, 1);
+	return true;
+}
+
+static bool put_publish(struct actor *a, struct put *put, struct found *f, bool found, struct room *room)
+{
+	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room)))
+		return false;
+	count(a, sets, 1);
+	count(a, inserted_bytes, room->place.units * UNIT_BYTES);
+	return true;
+}
+
+/* ---- The loop ----------------------------------------------------------------------------------------------------------------------------- */
+
+enum put_step { STEP_AGAIN, STEP_END };
+
+struct chunks chunks_of(const struct region *r, const struct entry *e)
+{
+	struct chunks c = { 0 };
+	if (head_kind(e->head) != KIND_MANIFEST || e->value_bytes < sizeof c)
+		return c;
+	memcpy(&c, e->value, sizeof c);
+	return c.bytes <= r->geo.value_max_bytes ? c : (struct chunks){ 0 };
+}
+
+/* What was found, as the operation may see it: NULL if it is expired or flushed.  Identity stays: it is written over. */
+static enum put_next put_look(struct actor *a, struct put *put, const struct found *f, bool found)
+{
+	enum life life = found ? entry_life(a->region, &f->entry) : LIFE_FLUSHED;
+	bool live = life == LIFE_LIVE;
+	if (put->kept_word != 0 && (!live || f->word != put->kept_word)) {
+		put->answer = LARDER_CHANGED;
+		return PUT_ANSWER;
+	}
+	enum put_next next = put->decide(a, put, live ? f : NULL);
+	/* Nobody answers "expired" before having taken the entry out. */
+	if (next == PUT_ANSWER && found && !live)
+		return PUT_REMOVE;
+	return next;
+}
+
+static enum put_step put_remove(struct actor *a, struct put *put, struct found *f, enum larder_status *status)
+{
+	bool stale = entry_life(a->region, &f->entry) != LIFE_EXPIRED;
+	if (stale && generation_sees(namespace_generation(a->region, put->key.ns), entry_generation(&f->entry)) == VISIBLE_STALE) {
+		*status = put->answer; /* softly flushed: it stays readable as stale */
+		return STEP_END;
+	}
+	if (!index_remove(a, f, stale ? COUNTER_flushed : COUNTER_expirations))
+		return STEP_AGAIN;
+	*status = put->answer;
+	return STEP_END;
+}
+
+static enum put_step put_write_found(struct actor *a, struct put *put, struct found *f, bool found, enum larder_status *status)
+{
+	struct room room;
+	if (!found && f->hole == PROBE_SLOTS) {
+		if (put->flags & LARDER_NO_EVICT) {
+			*status = LARDER_WOULD_EVICT;
+			return STEP_END;
+		}
+		index_make_hole(a, &put->key);
+		return STEP_AGAIN;
+	}
+	if (unlikely(!put_room(a, put, found ? f : NULL, &room))) {
+		if (put->frozen) /* a frozen counter that cannot be replaced goes: it would stand still for ever */
+			index_remove(a, f, COUNTER_evictions_need);
+		*status = put_make_room(a, put);
+		return *status == LARDER_OK ? STEP_AGAIN : STEP_END;
+	}
+	struct chunks chunks = found ? chunks_of(a->region, &f->entry) : (struct chunks){ 0 };
+	if (!put_publish(a, put, f, found, &room))
+		return STEP_AGAIN;
+	put->replaced = chunks;
+	*status = LARDER_OK;
+	return STEP_END;
+}
+
+static enum put_step put_once(struct actor *a, struct put *put, enum larder_status *status)
+{
+	struct found f;
+	uint32_t generation = generation_present(namespace_generation(a->region, put->key.ns));
+	enum search s = index_find_for_change(a, &put->key, &f);
+	if (unlikely(s == SEARCH_AGAIN)) {
+		*status = contended(a);
+		return STEP_END;
+	}
+	bool found = s == SEARCH_FOUND;
+	if (found && unlikely((int32_t)(entry_generation(&f.entry) - generation) > 0))
+		return STEP_AGAIN; /* it is of a generation after ours: take the fresh one */
+	put->frozen = false;
+	switch (put_look(a, put, &f, found)) {
+	case PUT_ANSWER:
+		*status = put->answer;
+		return STEP_END;
+	case PUT_REMOVE:
+		return put_remove(a, put, &f, status);
+	case PUT_AGAIN:
+		return STEP_AGAIN;
+	default:
+		draft_complete(a, put, found ? &f : NULL, generation);
+		return put_write_found(a, put, &f, found, status);
+	}
+}
+
+enum larder_status put_run(struct actor *a, struct put *put)
+{
+	enum larder_status status = LARDER_OK;
+	if (!(put->flags & LARDER_NO_EVICT))
+		evict_share(a, draft_units(&put->draft));
+	do { /* progress: AGAIN means that another one's change of this key or bucket went through, or that room was made */
+		if (put_once(a, put, &status) == STEP_END)
+			return status;
+	} while (actor_retries(a));
+	return contended(a);
+}
+
+/* ---- Deciding ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* LARDER_CAS on a counter: frozen in the value that the caller saw, or not at all. */
+static enum put_next cas_counter(struct put *put, const struct found *f)
+{
+	uint64_t cell = load_acquire(entry_cell(&f->entry)) & ~CELL_FROZEN;
+	if ((hash_bytes(&cell, sizeof cell, entry_stamp(&f->entry)) | 1) != put->version) {
+		put->answer = LARDER_CHANGED;
+		return PUT_ANSWER;
+	}
+	struct word *w = entry_cell(&f->entry);
+	put->frozen = true;
+	return cas_acq_rel(w, cell, cell | CELL_FROZEN) || load_acquire(w) == (cell | CELL_FROZEN) ? PUT_WRITE : PUT_AGAIN;
+}
+
+enum put_next put_by_mode(struct actor *a, struct put *put, const struct found *f)
+{
+	(void)a;
+	put->answer = LARDER_MISS;
+	if (put->mode == LARDER_SET)
+		return PUT_WRITE;
+	if (put->mode == LARDER_ADD) {
+		put->answer = LARDER_EXISTS;
+		return f == NULL ? PUT_WRITE : PUT_ANSWER;
+	}
+	if (f == NULL)
+		return PUT_ANSWER;
+	if (put->mode == LARDER_REPLACE)
+		return PUT_WRITE;
+	if (entry_is_counter(&f->entry))
+		return cas_counter(put, f);
+	put->answer = LARDER_CHANGED;
+	return entry_version(&f->entry) == put->version ? PUT_WRITE : PUT_ANSWER;
+}
+
+void put_thaw_to_digits(struct put *put, const struct found *f, const void **value, uint32_t *value_bytes)
+{
+	*value = f->entry.value;
+	*value_bytes = f->entry.value_bytes;
+	if (!entry_is_counter(&f->entry))
+		return;
+	put->frozen = true;
+	*value_bytes = cell_format(cell_freeze(entry_cell(&f->entry)), put->digits);
+	*value = put->digits;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One change of one key, as every writing call of the public interface describes it.
+ *
+ * put() is the loop that all share: search, decide, draft, find room, write, publish; a lost CAS starts over.  What is
+ * special to an operation is one function that looks at what was found and completes the draft.
+ */
+#ifndef LARDER_CACHE_PUT_H
+#define LARDER_CACHE_PUT_H
+
+#include "cache/call.h"
+
+enum put_next {
+	PUT_WRITE,  /* the draft stands: publish it */
+	PUT_ANSWER, /* change nothing; put->answer is the call's status */
+	PUT_AGAIN,  /* what was found has changed: search again */
+	PUT_REMOVE  /* take out what was found, then search again */
+};
+
+/* The chunks behind a manifest that was taken out: whoever did that takes them out, too. */
+struct chunks { uint64_t bytes, version; };
+struct chunks chunks_of(const struct region *r, const struct entry *e);
+
+struct put {
+	struct key key;
+	/* what the caller asks for */
+	enum larder_set_mode mode;
+	uint32_t flags;       /* enum larder_set_flags */
+	int64_t ttl_ms;
+	int64_t expires_at_ms;
+	bool keep_ttl;        /* of an entry that is there, whatever ttl_ms says of a fresh one */
+	uint64_t version;     /* LARDER_CAS */
+	uint64_t kept_word;   /* not 0: only if the slot still holds this word, whose place HAZARD_KEEP names */
+	struct draft draft;   /* value, kind and fields; the rest is filled in here */
+	enum put_next (*decide)(struct actor *a, struct put *put, const struct found *f); /* f: live and held; NULL if absent */
+	void *arg;
+	/* what came of it */
+	enum larder_status answer;
+	struct larder_result result;
+	struct chunks replaced; /* of a large value that was replaced */
+	char digits[24];
+	uint64_t cell;            /* a counter's first value */
+	bool frozen;              /* decide() froze the counter that it found */
+};
+
+/* LARDER_OK, put->answer, or a failure. */
+enum larder_status put_run(struct actor *a, struct put *put);
+
+/* decide() of set, add, replace, cas. */
+enum put_next put_by_mode(struct actor *a, struct put *put, const struct found *f);
+/* Freezes the counter found, if it is one, and points *value at its digits, so that it can be replaced by what it reads as. */
+void put_thaw_to_digits(struct put *put, const struct found *f, const void **value, uint32_t *value_bytes);
+
+/* Fields that every entry of this cache has. */
+uint32_t put_base_fields(const struct region *r);
+/* Next version of this participant, with the time in its low 16 bits. */
+uint64_t put_stamp(struct actor *a, uint64_t created);
+
+#endif

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * get, exists, pin, mget.
+ *
+ * The life of a get: hash, one line of the index, name the place, look again, one line of the entry, judge, copy, let go.
+ * It writes nothing that others wait for; the only shared words it may change are a frequency (a hint) and the slot of an
+ * entry that it found expired.
+ */
+#include "cache/large.h"
+#include "cache/view.h"
+
+/* Small values dominate, and a call to memcpy costs as much as they do: 16 bytes at a time, the last ones overlapping. */
+static inline void copy_value(unsigned char *to, const unsigned char *from, uint32_t bytes)
+{
+	if (unlikely(bytes < 16 || bytes > 256)) {
+		memcpy(to, from, bytes);
+		return;
+	}
+	for (uint32_t i = 0; i + 16 < bytes; i += 16)
+		memcpy(to + i, from + i, 16);
+	memcpy(to + bytes - 16, from + bytes - 16, 16);
+}
+
+/* Where a get puts what it finds. */
+struct sink {
+	void *buffer;
+	size_t capacity;
+	size_t *length;
+	uint32_t flags;
+	struct larder_meta *meta;
+};
+
+static inline enum larder_status sink_take(const struct sink *to, const void *value, uint32_t bytes)
+{
+	if (to->length != NULL)
+		*to->length = bytes;
+	if (unlikely(bytes > to->capacity))
+		return LARDER_SHORT;
+	copy_value(to->buffer, value, bytes);
+	return LARDER_OK;
+}
+
+static cold enum larder_status take_counter(const struct sink *to, const struct entry *e)
+{
+	char digits[24];
+	uint32_t n = cell_format(load_acquire(entry_cell(e)), digits);
+	if (to->meta != NULL)
+		to->meta->value_bytes = n;
+	return sink_take(to, digits, n);
+}
+
+static cold enum larder_status take_large(struct larder *cache, struct actor *a, const struct key *k, const struct entry *e, const struct sink *to)
+{
+	struct manifest m;
+	if (!manifest_read(cache, e, &m)) {
+		count(a, damage, 1);
+		return LARDER_MISS;
+	}
+	if (to->length != NULL)
+		*to->length = m.bytes;
+	if (to->meta != NULL)
+		to->meta->value_bytes = m.bytes;
+	if (m.bytes > to->capacity)
+		return LARDER_SHORT;
+	hazard_clear(a, HAZARD_READ);
+	return large_read(cache, a, k, &m, to->buffer);
+}
+
+/* An entry that a get must not show goes first; its READ hazard is on the exact place.  False: somebody changed the slot. */
+static cold bool read_remove(struct actor *a, const struct found *f, enum life life)
+{
+	if (life == LIFE_STALE)
+		return true; /* softly flushed: it stays */
+	return index_remove(a, f, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
+}
+
+static cold enum larder_status take_special(struct larder *cache, struct actor *a, const struct key *k, const struct found *f, const struct sink *to)
+{
+	if (!entry_checksum_good(&f->entry)) {
+		count(a, checksum_errors, 1);
+		return LARDER_MISS;
+	}
+	if (entry_is_counter(&f->entry))
+		return take_counter(to, &f->entry);
+	if (head_kind(f->entry.head) == KIND_MANIFEST)
+		return take_large(cache, a, k, &f->entry, to);
+	if (head_kind(f->entry.head) != KIND_PLAIN) {
+		count(a, damage, 1);
+		return LARDER_MISS;
+	}
+	return sink_take(to, f->entry.value, f->entry.value_bytes);
+}
+
+/* LARDER_CHANGED: look again. */
+static inline enum larder_status take_found(struct larder *cache, struct actor *a, const struct key *k, const struct found *f, const struct sink *to)
+{
+	enum life life = entry_life(a->region, &f->entry);
+	if (unlikely(life != LIFE_LIVE) && !(life == LIFE_STALE && to->flags & LARDER_ALLOW_STALE))
+		return read_remove(a, f, life) ? LARDER_MISS : LARDER_CHANGED;
+	if (to->meta != NULL)
+		meta_fill(a->region, &f->entry, life, to->meta);
+	enum larder_status status = LARDER_OK;
+	if (likely(!(head_fields(f->entry.head) & (FIELD_KIND | FIELD_CHECKSUM))))
+		status = sink_take(to, f->entry.value, f->entry.value_bytes);
+	else
+		status = take_special(cache, a, k, f, to);
+	if (!(to->flags & LARDER_NO_COUNT))
+		frequency_use(f->frequency);
+	return status == LARDER_OK && life == LIFE_STALE ? LARDER_STALE : status;
+}
+
+static inline enum larder_status get_key(struct larder *cache, struct actor *a, const struct key *k, const struct sink *to)
+{
+	struct found f;
+	do { /* progress: CHANGED means that another one's change of this key went through */
+		enum search s = index_find(a, k, &f);
+		enum larder_status status = LARDER_MISS;
+		if (likely(s == SEARCH_FOUND))
+			status = take_found(cache, a, k, &f, to);
+		else if (unlikely(s == SEARCH_AGAIN))
+			return contended(a);
+		if (unlikely(status == LARDER_CHANGED))
+			continue;
+		if (!(to->flags & LARDER_NO_COUNT)) {
+			if (status == LARDER_MISS)
+				count(a, misses, 1);
+			else
+				count(a, hits, 1);
+		}
+		return status;
+	} while (actor_retries(a));
+	return contended(a);
+}
+
+static inline enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const struct sink *to)
+{
+	struct actor *a;
+	enum larder_status status = key_check(cache, ns, key, key_bytes);
+	if (unlikely(status != LARDER_OK))
+		return status;
+	if (unlikely(cache->crew == NULL))
+		return view_get(cache, ns, key, key_bytes, to->buffer, to->capacity, to->length, to->flags, to->meta);
+	struct key k = key_make(&cache->region, key, key_bytes, ns, false);
+	status = call_begin(cache, &a);
+	if (unlikely(status != LARDER_OK))
+		return status;
+	status = get_key(cache, a, &k, to);
+	hazard_clear(a, HAZARD_READ);
+	call_end(a);
+	return status;
+}
+
+enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		void *buffer, size_t capacity, size_t *length)
+{
+	return get_call(cache, ns, key, key_bytes, &(struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
+}
+
+enum larder_status larder_get_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		void *buffer, size_t capacity, size_t *length, uint32_t flags, struct larder_meta *meta)
+{
+	struct sink to = { .buffer = buffer, .capacity = capacity, .length = length, .flags = flags, .meta = meta };
+	return get_call(cache, ns, key, key_bytes, &to);
+}
+
+enum larder_status larder_exists(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes)
+{
+	struct sink to = { .flags = LARDER_NO_COUNT };
+	enum larder_status status = get_call(cache, ns, key, key_bytes, &to);
+	return status == LARDER_SHORT ? LARDER_OK : status;
+}
+
+/* ---- Pins ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Takes a pin word for a place that a working hazard names; the working hazard may go afterwards, not before. */
+static bool pin_take(struct actor *a, uint64_t place, struct larder_pin *pin)
+{
+	struct worker *w = actor_worker(a);
+	uint64_t used = __atomic_load_n(&w->pins_used, __ATOMIC_ACQUIRE);
+	uint64_t all = (UINT64_C(1) << PIN_HAZARDS) - 1;
+	if ((used & all) == all)
+		return false;
+	unsigned at = (unsigned)__builtin_ctzll(~used);
+	__atomic_fetch_or(&w->pins_used, UINT64_C(1) << at, __ATOMIC_ACQ_REL); /* only this thread takes, others only give back */
+	store_seq_cst(&a->self->pin[at], place + 1);
+	pin->own.pins |= 1u << at;
+	return true;
+}
+
+static void pins_drop(struct worker *w, uint32_t pins)
+{
+	for (uint32_t rest = pins; rest != 0; rest &= rest - 1)
+		store_release(&w->self->pin[__builtin_ctz(rest)], 0); /* RETIRE (release) */
+	__atomic_fetch_and(&w->pins_used, ~(uint64_t)pins, __ATOMIC_ACQ_REL);
+}
+
+static enum larder_status pin_chunks(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m, struct larder_pin *pin)
+{
+	if (m->chunks > LARDER_PINS)
+		return LARDER_NO_PIN;
+	for (uint32_t i = 0; i < m->chunks; i++) {
+		unsigned char name[12];
+		struct key chunk = chunk_key(&cache->region, k->ns, m, i, name);
+		struct found f;
+		if (index_find(a, &chunk, &f) != SEARCH_FOUND || !entry_checksum_good(&f.entry))
+			return LARDER_MISS;
+		if (!pin_take(a, f.entry.place, pin))
+			return LARDER_NO_PIN;
+		pin->own.iov[i] = (struct iovec){ (void *)(uintptr_t)f.entry.value, f.entry.value_bytes };
+		pin->length += f.entry.value_bytes;
+	}
+	pin->iov_count = m->chunks;
+	return pin->length == m->bytes ? LARDER_OK : LARDER_MISS;
+}
+
+static enum larder_status pin_large(struct larder *cache, struct actor *a, const struct key *k, const struct entry *e, struct larder_pin *pin)
+{
+	struct manifest m;
+	if (!manifest_read(cache, e, &m))
+		return LARDER_MISS;
+	hazard_clear(a, HAZARD_READ);
+	pin->meta.value_bytes = m.bytes;
+	enum larder_status status = pin_chunks(cache, a, k, &m, pin);
+	if (status == LARDER_OK)
+		return status;
+	pins_drop(actor_worker(a), pin->own.pins);
+	pin->own.pins = 0;
+	pin->length = 0;
+	/* A missing chunk: large_read() with no room to copy to would be the same walk; the manifest goes the same way. */
+	return status == LARDER_MISS ? large_missing(cache, a, k, &m) : status;
+}
+
+static void pin_one(struct larder_pin *pin, const void *data, size_t length)
+{
+	pin->data = data;
+	pin->length = length;
+	pin->own.iov[0] = (struct iovec){ (void *)(uintptr_t)data, length };
+	pin->iov_count = 1;
+}
+
+/* LARDER_CHANGED: look again. */
+static enum larder_status pin_found(struct larder *cache, struct actor *a, const struct key *k, const struct found *f, uint32_t flags, struct larder_pin *pin)
+{
+	enum life life = entry_life(a->region, &f->entry);
+	if (life != LIFE_LIVE && !(life == LIFE_STALE && flags & LARDER_ALLOW_STALE))
+		return read_remove(a, f, life) ? LARDER_MISS : LARDER_CHANGED;
+	if (!entry_checksum_good(&f->entry)) {
+		count(a, checksum_errors, 1);
+		return LARDER_MISS;
+	}
+	meta_fill(a->region, &f->entry, life, &pin->meta);
+	if (!(flags & LARDER_NO_COUNT))
+		frequency_use(f->frequency);
+	enum larder_status good = life == LIFE_STALE ? LARDER_STALE : LARDER_OK;
+	if (head_kind(f->entry.head) == KIND_MANIFEST) {
+		enum larder_status status = pin_large(cache, a, k, &f->entry, pin);
+		return status == LARDER_OK ? good : status;
+	}
+	if (entry_is_counter(&f->entry)) { /* its cell changes in place: a private copy */
+		pin_one(pin, pin->own.digits, cell_format(load_acquire(entry_cell(&f->entry)), pin->own.digits));
+		pin->meta.value_bytes = pin->length;
+		return good;
+	}
+	if (!pin_take(a, f->entry.place, pin))
+		return LARDER_NO_PIN;
+	pin_one(pin, f->entry.value, f->entry.value_bytes);
+	return good;
+}
+
+static enum larder_status pin_key(struct larder *cache, struct actor *a, const struct key *k, uint32_t flags, struct larder_pin *pin)
+{
+	struct found f;
+	do { /* progress: as in get_key() */
+		enum search s = index_find(a, k, &f);
+		if (s == SEARCH_AGAIN)
+			break;
+		enum larder_status status = s == SEARCH_FOUND ? pin_found(cache, a, k, &f, flags, pin) : LARDER_MISS;
+		if (status == LARDER_CHANGED)
+			continue;
+		if (!(flags & LARDER_NO_COUNT) && status == LARDER_MISS)
+			count(a, misses, 1);
+		else if (!(flags & LARDER_NO_COUNT) && status >= 0)
+			count(a, hits, 1);
+		return status;
+	} while (actor_retries(a));
+	return contended(a);
+}
+
+enum larder_status larder_pin(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, uint32_t flags, struct larder_pin *pin)
+{
+	struct actor *a;
+	if (pin == NULL)
+		return LARDER_INVALID;
+	*pin = (struct larder_pin){ .iov = pin->own.iov };
+	enum larder_status status = key_check(cache, ns, key, key_bytes);
+	if (status != LARDER_OK)
+		return status;
+	struct key k = key_make(&cache->region, key, key_bytes, ns, false);
+	status = call_begin(cache, &a);
+	if (status != LARDER_OK)
+		return status;
+	pin->own.slot = a->slot;
+	pin->own.registration = actor_worker(a)->registration;
+	status = pin_key(cache, a, &k, flags, pin);
+	call_end_clear(a);
+	return status;
+}
+
+void larder_unpin(struct larder *cache, struct larder_pin *pin)
+{
+	if (cache == NULL || pin == NULL || cache->crew == NULL)
+		return;
+	struct worker *w = pin->own.pins == 0 ? NULL : crew_find(cache->crew, pin->own.slot, pin->own.registration);
+	if (w != NULL)
+		pins_drop(w, pin->own.pins);
+	*pin = (struct larder_pin){ .iov = pin->own.iov };
+}
+
+/* ---- Many at once -------------------------------------------------------------------------------------------------------------------- */
+
+/* What the first pass remembers of one key. */
+struct guess { struct key key; struct shm_bucket *bucket; unsigned at; uint64_t slot; };
+
+static void guess_home(const struct region *r, struct guess *g)
+{
+	uint64_t tag = hash_tag(g->key.hash);
+	g->slot = SLOT_EMPTY;
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+		uint64_t slot = load_acquire(&g->key.home->slot[i]);
+		if (slot_tag(slot) != tag || slot_place(slot) >= geo_places(&r->geo))
+			continue;
+		g->at = i;
+		g->slot = slot;
+		const char *line = (const char *)region_entry(r, slot_place(slot));
+		__builtin_prefetch(line);
+		__builtin_prefetch(line + LINE_BYTES);
+		return;
+	}
+}
+
+/* Names up to 16 places under one fence. */
+static void name_batch(struct actor *a, const struct guess *g, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+#ifdef LARDER_TSAN
+		store_seq_cst(&a->self->batch[i], g[i].slot == SLOT_EMPTY ? 0 : slot_place(g[i].slot) + 1);
+#else
+		store_hint(&a->self->batch[i], g[i].slot == SLOT_EMPTY ? 0 : slot_place(g[i].slot) + 1);
+#endif
+	}
+	/* HAZARD (release): one fence for all names. */
+	fence_seq_cst();
+}
+
+/* The guessed entry, if it is what the key has and is plain and lives for ever; else the long way. */
+static inline bool take_guess(struct actor *a, const struct guess *g, const struct sink *to, enum larder_status *status)
+{
+	struct entry e;
+	/* HAZARD (acquire): the look after the naming. */
+	if (g->slot == SLOT_EMPTY || load_seq_cst(&g->key.home->slot[g->at]) != g->slot || !slot_open(a, g->slot, &e))
+		return false;
+	if (head_status(e.head) != ENTRY_COMMITTED || head_fields(e.head) & (FIELD_KIND | FIELD_CHECKSUM) || !entry_has_key(&e, &g->key))
+		return false;
+	if (entry_life(a->region, &e) != LIFE_LIVE)
+		return false;
+	*status = sink_take(to, e.value, e.value_bytes);
+	frequency_use(&g->key.home->frequency[g->at]);
+	count(a, hits, 1);
+	return true;
+}
+
+static struct sink item_sink(struct larder_item *item)
+{
+	return (struct sink){ .buffer = item->value, .capacity = item->value_bytes, .length = &item->value_bytes };
+}
+
+static void mget_batch(struct larder *cache, struct actor *a, uint32_t ns, struct larder_item *items, unsigned n)
+{
+	struct guess g[BATCH_HAZARDS];
+	for (unsigned i = 0; i < n; i++) {
+		items[i].status = key_check(cache, ns, items[i].key, items[i].key_bytes);
+		g[i].slot = SLOT_EMPTY;
+		if (items[i].status == LARDER_OK)
+			g[i].key = key_make(&cache->region, items[i].key, items[i].key_bytes, ns, false);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (items[i].status == LARDER_OK)
+			guess_home(&cache->region, &g[i]);
+	name_batch(a, g, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct sink to = item_sink(&items[i]);
+		if (items[i].status == LARDER_OK && !take_guess(a, &g[i], &to, &items[i].status))
+			items[i].status = get_key(cache, a, &g[i].key, &to);
+	}
+	for (unsigned i = 0; i < n; i++)
+		store_release(&a->self->batch[i], 0); /* RETIRE (release) */
+	hazard_clear(a, HAZARD_READ);
+}
+
+static enum larder_status mget_inspect(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		items[i].status = larder_get(cache, ns, items[i].key, items[i].key_bytes, items[i].value, items[i].value_bytes, &items[i].value_bytes);
+	return LARDER_OK;
+}
+
+enum larder_status larder_mget(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count)
+{
+	struct actor *a;
+	if (cache == NULL || ns >= cache->region.geo.namespaces || (items == NULL && count != 0))
+		return LARDER_INVALID;
+	if (cache->crew == NULL)
+		return mget_inspect(cache, ns, items, count);
+	enum larder_status status = call_begin(cache, &a);
+	if (status != LARDER_OK)
+		return status;
+	for (size_t i = 0; i < count; i += BATCH_HAZARDS)
+		mget_batch(cache, a, ns, items + i, count - i < BATCH_HAZARDS ? (unsigned)(count - i) : BATCH_HAZARDS);
+	call_end(a);
+	return LARDER_OK;
+}

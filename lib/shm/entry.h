@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entries: the bytes of one key and value, and the one-word head before them (drawn in layout.h).
+ *
+ * An entry is written by one process, at a place nobody else can reach, and is immutable once a slot leads to it.  What
+ * a reader knows of it comes from a single load of the head, checked against the segment's end: struct entry is that
+ * knowledge, in private memory.  Pure functions of bytes; nothing here touches a slot, a segment word or a hazard.
+ */
+#ifndef LARDER_SHM_ENTRY_H
+#define LARDER_SHM_ENTRY_H
+
+#include <string.h>
+
+#include "base/hash.h"
+#include "shm/region.h"
+
+/* What one load of a head said, found to lie within its segment. */
+struct entry {
+	struct shm_entry *shm;
+	uint64_t head;
+	uint64_t place;
+	const unsigned char *key;
+	const unsigned char *value;
+	uint32_t key_bytes;
+	uint32_t value_bytes;
+	uint32_t units;
+};
+
+/* Offset of the key from the head, by the five optional fields: 8 for each of stamp, times, namespace and checksum that is there, 4 for flags. */
+static inline uint32_t entry_key_offset(uint32_t fields)
+{
+	uint32_t times = (fields & (FIELD_STAMP | FIELD_EXPIRES)) != 0;
+	return 8 + 8 * (times + (fields >> 1 & 1) + (fields >> 2 & 1) + (fields >> 4 & 1)) + 4 * (fields >> 3 & 1);
+}
+
+static inline uint32_t entry_value_offset(uint32_t fields, uint32_t key_bytes)
+{
+	uint32_t off = entry_key_offset(fields) + key_bytes;
+	return fields & FIELD_ALIGNED ? (off + 7) & ~7u : off;
+}
+
+static inline uint32_t entry_units(uint32_t fields, uint32_t key_bytes, uint32_t value_bytes)
+{
+	return (entry_value_offset(fields, key_bytes) + value_bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
+}
+
+static inline uint64_t head_make(uint64_t reuse, enum entry_status status, uint32_t fields, uint32_t key_bytes, uint32_t value_bytes)
+{
+	return reuse << HEAD_REUSE_SHIFT | (uint64_t)status << HEAD_STATUS_SHIFT | (uint64_t)(key_bytes - 1) << HEAD_KEY_SHIFT
+			| (uint64_t)value_bytes << HEAD_VALUE_SHIFT | fields;
+}
+static inline uint32_t head_fields(uint64_t head) { return head & 0xff; }
+static inline uint32_t head_kind(uint64_t head) { return head & FIELD_KIND; }
+static inline enum entry_status head_status(uint64_t head) { return (enum entry_status)(head >> HEAD_STATUS_SHIFT & 3); }
+static inline uint32_t head_key_bytes(uint64_t head) { return (head >> HEAD_KEY_SHIFT & ((1u << HEAD_KEY_BITS) - 1)) + 1; }
+static inline uint32_t head_value_bytes(uint64_t head) { return head >> HEAD_VALUE_SHIFT & ((1u << HEAD_VALUE_BITS) - 1); }
+static inline uint64_t head_reuse(uint64_t head) { return head >> HEAD_REUSE_SHIFT; }
+static inline uint64_t head_with_status(uint64_t head, enum entry_status status)
+{
+	return (head & ~(UINT64_C(3) << HEAD_STATUS_SHIFT)) | (uint64_t)status << HEAD_STATUS_SHIFT;
+}
+
+/* Fills *e from the head at place; false if it would reach past its segment. */
+static inline bool entry_open_head(struct entry *e, const struct region *r, uint64_t place, uint64_t head)
+{
+	uint32_t fields = head_fields(head);
+	e->shm = region_entry(r, place);
+	e->head = head;
+	e->place = place;
+	e->key_bytes = head_key_bytes(head);
+	e->value_bytes = head_value_bytes(head);
+	e->units = entry_units(fields, e->key_bytes, e->value_bytes);
+	e->key = (const unsigned char *)e->shm + entry_key_offset(fields);
+	e->value = (const unsigned char *)e->shm + entry_value_offset(fields, e->key_bytes);
+	uint64_t units = geo_units(&r->geo);
+	return likely((place & (units - 1)) + e->units <= units);
+}
+
+static inline bool entry_open(struct entry *e, const struct region *r, uint64_t place)
+{
+	/* PUBLISH (acquire): the head was stored after the bytes that it describes. */
+	return entry_open_head(e, r, place, load_acquire(&region_entry(r, place)->head));
+}
+
+/* ---- Optional fields ------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t bytes_load64(const unsigned char *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }
+static inline uint32_t bytes_load32(const unsigned char *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }
+static inline void bytes_store64(unsigned char *p, uint64_t v) { memcpy(p, &v, sizeof v); }
+static inline void bytes_store32(unsigned char *p, uint32_t v) { memcpy(p, &v, sizeof v); }
+
+/* The word with the expiry, after the stamp if there is one. */
+static inline uint64_t entry_times(const struct entry *e)
+{
+	return bytes_load64(e->shm->body + (head_fields(e->head) & FIELD_STAMP ? 8 : 0));
+}
+/* Milliseconds since the epoch; 0: never. */
+static inline uint64_t entry_expiry(const struct entry *e)
+{
+	return head_fields(e->head) & FIELD_EXPIRES ? entry_times(e) & TIME_MASK : 0;
+}
+static inline uint64_t entry_stamp(const struct entry *e)
+{
+	return head_fields(e->head) & FIELD_STAMP ? bytes_load64(e->shm->body) : 0;
+}
+static inline uint64_t entry_created(const struct entry *e)
+{
+	return head_fields(e->head) & FIELD_STAMP ? (entry_times(e) >> TIME_BITS << 16) | (entry_stamp(e) & 0xffff) : 0;
+}
+static inline uint32_t entry_namespace_offset(uint32_t fields)
+{
+	uint32_t times = (fields & (FIELD_STAMP | FIELD_EXPIRES)) != 0;
+	return 8 + 8 * times + 8 * (fields >> 1 & 1);
+}
+static inline uint32_t entry_namespace(const struct entry *e)
+{
+	uint32_t fields = head_fields(e->head);
+	return fields & FIELD_NAMESPACE ? bytes_load32((const unsigned char *)e->shm + entry_namespace_offset(fields) + 4) : 0;
+}
+static inline uint32_t entry_generation(const struct entry *e)
+{
+	uint32_t fields = head_fields(e->head);
+	return fields & FIELD_NAMESPACE ? bytes_load32((const unsigned char *)e->shm + entry_namespace_offset(fields)) : 0;
+}
+static inline uint32_t entry_user_flags(const struct entry *e)
+{
+	uint32_t fields = head_fields(e->head);
+	return fields & FIELD_FLAGS ? bytes_load32((const unsigned char *)e->shm + entry_key_offset(fields) - 4) : 0;
+}
+
+/* ---- Counter cells: bit 63 frozen, 63 bits of two's complement ----------------------------------------------------------- */
+
+#define CELL_FROZEN (UINT64_C(1) << 63)
+static inline struct word *entry_cell(const struct entry *e) { return (struct word *)(uintptr_t)e->value; }
+static inline int64_t cell_number(uint64_t cell) { return (int64_t)(cell << 1) >> 1; }
+static inline uint64_t cell_make(int64_t number) { return (uint64_t)number & ~CELL_FROZEN; }
+/* A counter as it is stored: aligned, eight bytes; anything else of that kind is damage. */
+static inline bool entry_is_counter(const struct entry *e)
+{
+	return head_kind(e->head) == KIND_COUNTER && head_fields(e->head) & FIELD_ALIGNED && e->value_bytes == sizeof(uint64_t);
+}
+
+/* ---- Writing ---------------------------------------------------------------------------------------------------------------- */
+
+/* What an entry is to hold.  value in up to two pieces (append). */
+struct draft {
+	const void *key;
+	const void *value;
+	const void *tail;
+	uint32_t key_bytes;
+	uint32_t value_bytes; /* of both pieces */
+	uint32_t tail_bytes;
+	uint32_t fields;
+	uint32_t ns;
+	uint32_t generation;
+	uint32_t user_flags;
+	uint64_t stamp;       /* version << 16 | created low 16 */
+	uint64_t created;
+	uint64_t expiry;      /* 0: never */
+};
+
+static inline uint32_t draft_units(const struct draft *d) { return entry_units(d->fields, d->key_bytes, d->value_bytes); }
+
+/* Writes all but the head at shm; the head that belongs to it is returned without its status. */
+uint64_t entry_write(struct shm_entry *shm, const struct draft *d, uint64_t reuse);
+/* Checksum of all that does not change in the entry's life. */
+uint64_t entry_checksum(const struct entry *e);
+bool entry_checksum_good(const struct entry *e);
+/* FREEZE: from here on no increment counts in the cell; returns its number's bits.  Never thawed: the counter is moved. */
+uint64_t cell_freeze(struct word *cell);
+/* Decimal digits of a counter's cell; returns their number, at most 20. */
+uint32_t cell_format(uint64_t cell, char digits[24]);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Hazards: whoever is going to touch an entry's bytes names its place first and then looks at the slot again; a place
+ * is reused, and a segment recycled, only when no living participant names it.
+ *
+ * HAZARD: the naming store and the look that follows it are seq_cst, and so are the unlinking CAS and the scan that
+ * follows it on the other side: either the scan sees the name, or the look sees the slot changed.
+ * A stopped participant holds back what it names, and nothing else; a dead one is found out by its lock.
+ */
+#ifndef LARDER_SHM_HAZARD_H
+#define LARDER_SHM_HAZARD_H
+
+#include "shm/actor.h"
+
+static inline void hazard_name(struct actor *a, enum hazard which, uint64_t place_or_segment)
+{
+#ifdef LARDER_ABLATE_HAZARD
+	store_hint(&a->self->hazard[which], place_or_segment + 1);
+#else
+	/* HAZARD (release): the name is seen by every scan that comes after the slot's next load. */
+	store_seq_cst(&a->self->hazard[which], place_or_segment + 1);
+#endif
+}
+
+static inline void hazard_clear(struct actor *a, enum hazard which)
+{
+	/* RETIRE (release): reads of the entry's bytes end before the name goes. */
+	store_release(&a->self->hazard[which], 0);
+}
+
+/* True if a living participant but `a` itself is named by ... any hazard that names a place in the segment.  *blocker
+ * is the participant found.  Asks liveness, a system call, only of a blocker and only if `ask`. */
+bool hazard_in_segment(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker);
+/* True if a living participant's writer hazard names the segment. */
+bool hazard_writer(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker);
+
+/* All places named now, sorted, into named[0 .. max); returns their number, or more than max if they do not fit. */
+uint32_t hazard_collect(struct actor *a, uint64_t *named, uint32_t max);
+
+#endif

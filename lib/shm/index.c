@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Probing, completing, replacing, removing.  The protocol and its proof: index.h, lib/README.md, tests/model/pml (bucket,
+ * overflow, own, pend).
+ *
+ * The exact-hazard rule: whoever changes a slot because of what its entry contains holds that entry's exact place, taken
+ * with the second load.  So a slot word cannot come back with another meaning while somebody decides about it.
+ */
+#include "shm/index.h"
+
+bool slot_open(struct actor *a, uint64_t slot, struct entry *e)
+{
+	struct region *r = a->region;
+	uint64_t place = slot_place(slot);
+	uint64_t w = load_acquire(region_segword(r, geo_segment(&r->geo, place)));
+	bool sound = (segword_inc(w) & ((1u << SLOT_INC_BITS) - 1)) == slot_inc(slot) && entry_open(e, r, place);
+	if (unlikely(!sound))
+		count(a, damage, 1);
+	return sound;
+}
+
+/* Every slot word is a stranger's: a place past the arena is damage, and no entry of anybody. */
+static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t tag)
+{
+	return slot_tag(slot) == tag && likely(slot_place(slot) < geo_places(&r->geo));
+}
+
+/* ---- get -------------------------------------------------------------------------------------------------------------------- */
+
+static inline enum search find_in_bucket(struct actor *a, const struct key *k, struct shm_bucket *b, struct found *f)
+{
+	uint64_t tag = hash_tag(k->hash);
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+		/* PUBLISH (acquire): the slot leads to an entry that is whole. */
+		uint64_t slot = load_acquire(&b->slot[i]);
+		if (likely(slot_tag(slot) != tag) || unlikely(!slot_matches(a->region, slot, tag)))
+			continue;
+		if (unlikely(!slot_hold(a, HAZARD_READ, &b->slot[i], slot)))
+			return SEARCH_AGAIN;
+		if (unlikely(!slot_open(a, slot, &f->entry)) || head_status(f->entry.head) != ENTRY_COMMITTED)
+			continue;
+		if (likely(entry_has_key(&f->entry, k))) {
+			f->slot = &b->slot[i];
+			f->frequency = &b->frequency[i];
+			f->word = slot;
+			return SEARCH_FOUND;
+		}
+	}
+	return SEARCH_ABSENT;
+}
+
+static enum search find_in_overflow(struct actor *a, const struct key *k, uint8_t spill, struct found *f)
+{
+	enum search s = SEARCH_ABSENT;
+	for (unsigned o = 0; o < GROUP_OVERFLOWS && s == SEARCH_ABSENT; o++)
+		if (spill & 1u << o)
+			s = find_in_bucket(a, k, &k->group->overflow[o], f);
+	return s;
+}
+
+enum search index_find(struct actor *a, const struct key *k, struct found *f)
+{
+	do { /* progress: AGAIN means that a slot of this key's tag changed between two loads */
+		enum search s = find_in_bucket(a, k, k->home, f);
+		if (s == SEARCH_ABSENT) {
+			/* SPILL (acquire): loaded after the home's slots. */
+			uint8_t spill = octet_load_seq_cst(&k->home->spill);
+			if (unlikely(spill != 0))
+				s = find_in_overflow(a, k, spill, f);
+		}
+		if (likely(s != SEARCH_AGAIN))
+			return s;
+	} while (actor_retries(a));
+	return SEARCH_AGAIN;
+}
+
+/* ---- Deciding ------------------------------------------------------------------------------------------------------------------ */
+
+static bool entry_decide(const struct entry *e, enum entry_status status)
+{
+	/* DECIDE (release): by CAS of the whole head, so that a place used again, whose reuse count differs, is not decided. */
+	return cas_acq_rel(&e->shm->head, head_with_status(e->head, ENTRY_PENDING), head_with_status(e->head, status));
+}
+
+static enum entry_status entry_status_now(const struct entry *e)
+{
+	/* DECIDE (acquire) */
+	return head_status(load_acquire(&e->shm->head));
+}
+
+bool entry_abort(const struct entry *e) { return entry_decide(e, ENTRY_ABORTED); }
+
+struct retired entry_retired(const struct actor *a, const struct entry *e)
+{
+	uint64_t w = load_acquire(region_segword(a->region, geo_segment(&a->region->geo, e->place)));
+	return (struct retired){ .place = e->place, .inc = segword_inc(w), .units = e->units,
+		.kind = retire_kind(segword_pool(w), segword_class(w)) };
+}
+
+/* The segment's life cannot end while we hold e's place, so what entry_retired() reads belongs to it. */
+bool slot_empty(struct actor *a, struct word *slot, uint64_t seen, const struct entry *e)
+{
+	struct retired place = entry_retired(a, e);
+	if (!cas_seq_cst(slot, seen, SLOT_EMPTY)) /* RETIRE: the unlinking comes before any scan of hazards */
+		return false;
+	retire_place(a, &place);
+	return true;
+}
+
+enum rival { RIVAL_NONE, RIVAL_WINS };
+
+/* One other slot of the probe, against the PENDING entry in slot `at`. */
+static enum rival meet_rival(struct actor *a, const struct key *k, unsigned at, unsigned other)
+{
+	struct word *slot = probe_slot(k, other);
+	struct entry e;
+	for (;;) {
+		uint64_t seen = load_seq_cst(slot);
+		if (!slot_matches(a->region, seen, hash_tag(k->hash)))
+			return RIVAL_NONE;
+		if (!slot_hold(a, HAZARD_COMPARE, slot, seen)) {
+			if (!actor_retries(a))
+				return RIVAL_WINS;
+			continue; /* progress: the slot changed */
+		}
+		if (!slot_open(a, seen, &e) || !entry_has_key(&e, k))
+			return RIVAL_NONE;
+		enum entry_status status = head_status(e.head);
+		if (status == ENTRY_COMMITTED || (status == ENTRY_PENDING && other < at))
+			return RIVAL_WINS;
+		if (status != ENTRY_PENDING)
+			return RIVAL_NONE;
+		if (!entry_abort(&e) && entry_status_now(&e) == ENTRY_COMMITTED)
+			return RIVAL_WINS;
+		slot_empty(a, slot, seen, &e);
+		return RIVAL_NONE;
+	}
+}
+
+/*
+ * Decides the PENDING entry e in slot `at`, which the caller holds (HAZARD_OWN or HAZARD_HELP).  Anyone may run it, any
+ * number at once: they agree through the CAS of e's status.  Whoever takes an aborted one out of its slot owns its place.
+ */
+static void complete(struct actor *a, const struct key *k, unsigned at, uint64_t word, const struct entry *e)
+{
+	enum rival rival = RIVAL_NONE;
+	if (at >= BUCKET_SLOTS) /* SPILL (release): before the scan, and before COMMITTED */
+		octet_or_seq_cst(&k->home->spill, (uint8_t)(1u << (at / BUCKET_SLOTS - 1)));
+	for (unsigned other = 0; other < PROBE_SLOTS && rival == RIVAL_NONE; other++)
+		if (other != at)
+			rival = meet_rival(a, k, at, other);
+	hazard_clear(a, HAZARD_COMPARE);
+	entry_decide(e, rival == RIVAL_NONE ? ENTRY_COMMITTED : ENTRY_ABORTED);
+	if (entry_status_now(e) == ENTRY_ABORTED)
+		slot_empty(a, probe_slot(k, at), word, e);
+}
+
+/* ---- Searching for a change ------------------------------------------------------------------------------------------------------ */
+
+/* Looks at a slot that carries the key's tag.  ABSENT: not this key's COMMITTED entry (the slot may be empty now). */
+static enum search look_for_change(struct actor *a, const struct key *k, unsigned at, struct word *slot, uint64_t seen, struct found *f)
+{
+	if (!slot_hold(a, HAZARD_OLD, slot, seen))
+		return SEARCH_AGAIN;
+	if (!slot_open(a, seen, &f->entry) || !entry_has_key(&f->entry, k))
+		return SEARCH_ABSENT;
+	switch (head_status(f->entry.head)) {
+	case ENTRY_COMMITTED:
+		f->at = at;
+		f->slot = slot;
+		f->frequency = probe_frequency(k, at);
+		f->word = seen;
+		return SEARCH_FOUND;
+	case ENTRY_PENDING:
+		if (!slot_hold(a, HAZARD_HELP, slot, seen))
+			return SEARCH_AGAIN;
+		complete(a, k, at, seen, &f->entry);
+		hazard_clear(a, HAZARD_HELP);
+		count(a, pending_completed, 1);
+		return SEARCH_AGAIN;
+	case ENTRY_ABORTED:
+		slot_empty(a, slot, seen, &f->entry);
+		return SEARCH_AGAIN;
+	default:
+		count(a, damage, 1);
+		return SEARCH_ABSENT;
+	}
+}
+
+static enum search scan_for_change(struct actor *a, const struct key *k, struct found *f)
+{
+	uint64_t tag = hash_tag(k->hash);
+	f->hole = PROBE_SLOTS;
+	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
+		struct word *slot = probe_slot(k, at);
+		uint64_t seen = load_seq_cst(slot);
+		if (seen == SLOT_EMPTY && f->hole == PROBE_SLOTS)
+			f->hole = at;
+		if (!slot_matches(a->region, seen, tag))
+			continue;
+		enum search s = look_for_change(a, k, at, slot, seen, f);
+		if (s != SEARCH_ABSENT)
+			return s;
+	}
+	return SEARCH_ABSENT;
+}
+
+enum search index_find_for_change(struct actor *a, const struct key *k, struct found *f)
+{
+	do { /* progress: AGAIN means that a slot changed, or that we finished what another one began */
+		enum search s = scan_for_change(a, k, f);
+		if (likely(s != SEARCH_AGAIN))
+			return s;
+	} while (actor_retries(a));
+	return SEARCH_AGAIN;
+}
+
+/* ---- Changes ------------------------------------------------------------------------------------------------------------------------ */
+
+bool index_replace(struct actor *a, const struct key *k, struct found *f, const struct room *room)
+{
+	struct retired old = entry_retired(a, &f->entry);
+	/* PUBLISH (release), and RETIRE: the old place leaves the index before any scan. */
+	if (!cas_seq_cst(f->slot, f->word, slot_word(hash_tag(k->hash), room->place.place, room->place.inc)))
+		return false;
+	retire_place(a, &old);
+	return true;
+}
+
+static void count_removed(struct actor *a, const struct entry *e, enum counter why)
+{
+	bump_own(&a->self->counter[why], 1);
+	namespace_tally(a, entry_namespace(e) & (a->region->geo.namespaces - 1),
+			head_kind(e->head) == KIND_CHUNK ? 0 : -1, -(int64_t)e->units);
+}
+
+bool index_remove(struct actor *a, const struct found *f, enum counter why)
+{
+	if (!slot_empty(a, f->slot, f->word, &f->entry))
+		return false;
+	count_removed(a, &f->entry, why);
+	return true;
+}
+
+enum insert index_insert(struct actor *a, const struct key *k, struct found *f, struct room *room)
+{
+	struct word *slot = probe_slot(k, f->hole);
+	uint64_t word = slot_word(hash_tag(k->hash), room->place.place, room->place.inc);
+	struct entry own;
+	entry_open(&own, a->region, room->place.place);
+	hazard_name(a, HAZARD_OWN, room->place.place); /* until its status is read: an aborted place must not be reused under us */
+	if (!cas_seq_cst(slot, SLOT_EMPTY, word)) { /* PUBLISH (release) */
+		hazard_clear(a, HAZARD_OWN);
+		return INSERT_AGAIN;
+	}
+#if LARDER_FAULT != 2
+	octet_store_hint(probe_frequency(k, f->hole), 0);
+	complete(a, k, f->hole, word, &own);
+#endif
+	enum entry_status status = entry_status_now(&own);
+	hazard_clear(a, HAZARD_OWN);
+	return status == ENTRY_COMMITTED ? INSERTED : INSERT_LOST;
+}
+
+/* One slot for delete.  FOUND: its COMMITTED entry was taken out. */
+static enum search delete_at(struct actor *a, const struct key *k, unsigned at, struct found *f)
+{
+	struct word *slot = probe_slot(k, at);
+	uint64_t seen = load_seq_cst(slot);
+	if (!slot_matches(a->region, seen, hash_tag(k->hash)))
+		return SEARCH_ABSENT;
+	if (!slot_hold(a, HAZARD_OLD, slot, seen))
+		return SEARCH_AGAIN;
+	if (!slot_open(a, seen, &f->entry) || !entry_has_key(&f->entry, k))
+		return SEARCH_ABSENT;
+	enum entry_status status = head_status(f->entry.head);
+#if LARDER_FAULT == 4
+	if (status == ENTRY_PENDING)
+		return SEARCH_ABSENT;
+#endif
+	if (status == ENTRY_PENDING && !entry_abort(&f->entry))
+		return SEARCH_AGAIN;
+	if (!slot_empty(a, slot, seen, &f->entry))
+		return SEARCH_AGAIN;
+	return status == ENTRY_COMMITTED ? SEARCH_FOUND : SEARCH_ABSENT;
+}
+
+enum search index_delete(struct actor *a, const struct key *k, bool (*live)(struct actor *a, const struct entry *e, void *arg), void *arg, bool *was_live)
+{
+	struct found f;
+	enum search result = SEARCH_ABSENT;
+	*was_live = false;
+	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
+		enum search s = delete_at(a, k, at, &f);
+		if (s == SEARCH_FOUND) {
+			result = SEARCH_FOUND;
+			*was_live = live(a, &f.entry, arg);
+			count_removed(a, &f.entry, *was_live ? COUNTER_deletes : COUNTER_flushed);
+		} else if (s == SEARCH_AGAIN) { /* progress: the slot changed */
+			if (!actor_retries(a))
+				return SEARCH_AGAIN;
+			at--; /* the same slot again; one that is passed stays passed: what comes later is concurrent */
+		}
+	}
+	return result;
+}
+
+/* ---- A full probe --------------------------------------------------------------------------------------------------------------------- */
+
+static bool colder(struct actor *a, uint64_t slot, uint8_t frequency, uint64_t best_slot, uint8_t best_frequency)
+{
+	if (frequency != best_frequency)
+		return frequency < best_frequency;
+	const struct region *r = a->region;
+	return segment_age(r, geo_segment(&r->geo, slot_place(slot))) > segment_age(r, geo_segment(&r->geo, slot_place(best_slot)));
+}
+
+bool index_make_hole(struct actor *a, const struct key *k)
+{
+	struct found f = { .at = PROBE_SLOTS };
+	uint8_t coldest = 0;
+	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
+		uint64_t seen = load_seq_cst(probe_slot(k, at));
+		uint8_t frequency = octet_load_hint(probe_frequency(k, at));
+		struct entry e;
+		if (seen == SLOT_EMPTY)
+			return true;
+		if (slot_place(seen) >= geo_places(&a->region->geo))
+			continue;
+		if (!slot_hold(a, HAZARD_COMPARE, probe_slot(k, at), seen) || !slot_open(a, seen, &e) || head_status(e.head) != ENTRY_COMMITTED)
+			continue;
+		if (f.at != PROBE_SLOTS && !colder(a, seen, frequency, f.word, coldest))
+			continue;
+		if (!slot_hold(a, HAZARD_OLD, probe_slot(k, at), seen))
+			continue;
+		coldest = frequency;
+		f = (struct found){ .at = at, .slot = probe_slot(k, at), .word = seen, .entry = e };
+	}
+	hazard_clear(a, HAZARD_COMPARE);
+	bool made = f.at != PROBE_SLOTS && index_remove(a, &f, COUNTER_evictions_index);
+	a->evicted += made;
+	hazard_clear(a, HAZARD_OLD);
+	return made;
+}
+
+/* ---- Walking ---------------------------------------------------------------------------------------------------------------------------- */
+
+struct word *index_slot_of(const struct region *r, uint64_t hash, uint64_t place, uint64_t inc, struct octet **frequency)
+{
+	struct shm_group *group = region_group(r, hash_group(r, hash));
+	struct key k = { .group = group, .home = &group->home[hash_home(hash)] };
+	uint64_t wanted = slot_word(hash_tag(hash), place, inc);
+	for (unsigned at = 0; at < PROBE_SLOTS; at++)
+		if (load_seq_cst(probe_slot(&k, at)) == wanted) {
+			*frequency = probe_frequency(&k, at);
+			return probe_slot(&k, at);
+		}
+	return NULL;
+}

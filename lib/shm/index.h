@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The index: which entry a key has.
+ *
+ * A key's PROBE is its home bucket and the two overflow lines of its group: 21 slots, numbered 0 .. 20 in that order.
+ * Invariant: at most one COMMITTED entry of a key is in its probe.  It is kept by the order in which an insert counts:
+ * PENDING into an empty slot, then complete(), which anyone may run, and which aborts whatever could be a second one.
+ * A replaced entry never passes through PENDING: one CAS from old to new, the new one COMMITTED from birth.
+ * SPILL: a home's spill bit is set before an entry in overflow becomes COMMITTED, and never cleared; only get trusts it.
+ * A crash in the middle leaves a PENDING entry, which the next one to insert or delete that key completes or aborts.
+ */
+#ifndef LARDER_SHM_INDEX_H
+#define LARDER_SHM_INDEX_H
+
+#include "shm/namespace.h"
+#include "shm/place.h"
+
+struct key {
+	const void *data;
+	uint32_t bytes;
+	uint32_t ns;
+	bool chunk; /* a piece of a large value: part of the identity */
+	uint64_t hash;
+	struct shm_group *group;
+	struct shm_bucket *home;
+};
+
+static inline uint64_t key_hash(const struct region *r, const void *data, uint32_t bytes, uint32_t ns, bool chunk)
+{
+	return hash_bytes(data, bytes, r->geo.hash_seed + ns * UINT64_C(0x9e3779b97f4a7c15) + chunk);
+}
+/* Bits 32 .. 63 choose the group, 16 .. 18 the home in it, 0 .. 15 are the tag; ghosts take their own mixture. */
+static inline uint64_t hash_tag(uint64_t hash) { uint64_t tag = hash & 0xffff; return tag + (tag == 0); }
+static inline uint64_t hash_group(const struct region *r, uint64_t hash) { return (hash >> 32) * r->geo.groups >> 32; }
+static inline unsigned hash_home(uint64_t hash) { return hash >> 16 & (GROUP_HOMES - 1); }
+
+static inline struct key key_make(const struct region *r, const void *data, size_t bytes, uint32_t ns, bool chunk)
+{
+	struct key k = { .data = data, .bytes = (uint32_t)bytes, .ns = ns, .chunk = chunk };
+	k.hash = key_hash(r, data, k.bytes, ns, chunk);
+	k.group = region_group(r, hash_group(r, k.hash));
+	k.home = &k.group->home[hash_home(k.hash)];
+	__builtin_prefetch(k.home);
+	return k;
+}
+
+static inline struct shm_bucket *probe_bucket(const struct key *k, unsigned at)
+{
+	return at < BUCKET_SLOTS ? k->home : &k->group->overflow[at / BUCKET_SLOTS - 1];
+}
+static inline struct word *probe_slot(const struct key *k, unsigned at) { return &probe_bucket(k, at)->slot[at % BUCKET_SLOTS]; }
+static inline struct octet *probe_frequency(const struct key *k, unsigned at) { return &probe_bucket(k, at)->frequency[at % BUCKET_SLOTS]; }
+
+static inline void frequency_use(struct octet *f)
+{
+#ifndef LARDER_ABLATE_FREQUENCY
+	uint8_t now = octet_load_hint(f);
+	if (now < 3)
+		octet_store_hint(f, (uint8_t)(now + 1));
+#else
+	(void)f;
+#endif
+}
+
+/* Same namespace, kind and key, whatever its generation, expiry and status. */
+static inline bool entry_has_key(const struct entry *e, const struct key *k)
+{
+	return e->key_bytes == k->bytes && (head_kind(e->head) == KIND_CHUNK) == k->chunk && entry_namespace(e) == k->ns
+			&& memcmp(e->key, k->data, k->bytes) == 0;
+}
+
+/* Names the place in `slot` and looks again.  False: the slot has changed, start over. */
+static inline bool slot_hold(struct actor *a, enum hazard which, const struct word *slot, uint64_t seen)
+{
+	hazard_name(a, which, slot_place(seen));
+	/* HAZARD (acquire): see hazard.h. */
+	return likely(load_seq_cst(slot) == seen);
+}
+
+/* Opens the entry in a slot word that is held.  False: the word is not of this segment's life or leads past its end. */
+bool slot_open(struct actor *a, uint64_t slot, struct entry *e);
+
+/* ---- Finding for get ------------------------------------------------------------------------------------------------------ */
+
+/* What a search found, held by a hazard until the caller clears it. */
+struct found {
+	unsigned at;
+	struct word *slot;
+	struct octet *frequency;
+	uint64_t word;
+	struct entry entry;
+	uint32_t hole; /* for insertion: first empty slot, or PROBE_SLOTS */
+};
+
+enum search { SEARCH_ABSENT, SEARCH_FOUND, SEARCH_AGAIN };
+
+/* The COMMITTED entry of the key, held in HAZARD_READ.  AGAIN only when the limit of tries was reached. */
+enum search index_find(struct actor *a, const struct key *k, struct found *f);
+/* The same for whoever is going to change the slot: held in HAZARD_OLD; completes the PENDING ones of the key that it meets. */
+enum search index_find_for_change(struct actor *a, const struct key *k, struct found *f);
+
+/* ---- Changing: each is one CAS ---------------------------------------------------------------------------------------------- */
+
+/* Puts a COMMITTED entry in the place of the one found. */
+bool index_replace(struct actor *a, const struct key *k, struct found *f, const struct room *room);
+/* Takes the entry found out of its slot; the place goes to our retired list.  why: the counter to raise. */
+bool index_remove(struct actor *a, const struct found *f, enum counter why);
+
+enum insert { INSERTED, INSERT_LOST, INSERT_AGAIN };
+/* Puts the PENDING entry of `room` into f->hole and completes it.  LOST: it was aborted, and the room is gone. */
+enum insert index_insert(struct actor *a, const struct key *k, struct found *f, struct room *room);
+/* Aborts all PENDING entries of the key and takes out the COMMITTED one: a delete.  ABSENT: there was none. */
+enum search index_delete(struct actor *a, const struct key *k, bool (*live)(struct actor *a, const struct entry *e, void *arg), void *arg, bool *was_live);
+/* Makes a hole in a full probe: the coldest COMMITTED entry goes, of these the oldest. */
+bool index_make_hole(struct actor *a, const struct key *k);
+
+/* ---- For whoever walks a segment ------------------------------------------------------------------------------------------------ */
+
+/* The slot of the probe of `hash` that leads to `place`; NULL if none does. */
+struct word *index_slot_of(const struct region *r, uint64_t hash, uint64_t place, uint64_t inc, struct octet **frequency);
+/* CAS slot → 0 of an entry that is held; on success its place is ours, and is retired. */
+bool slot_empty(struct actor *a, struct word *slot, uint64_t seen, const struct entry *e);
+/* The place of an entry as the retired lists take it. */
+struct retired entry_retired(const struct actor *a, const struct entry *e);
+/* Aborts an entry that is PENDING.  False: somebody decided it already. */
+bool entry_abort(const struct entry *e);
+
+#endif
