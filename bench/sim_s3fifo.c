@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * S3-FIFO (Yang et al., SOSP 2023), by object: a small queue of a tenth of the bytes, a main queue of the rest, and
+ * ghosts of what left small, as many bytes of objects as main may have.  Two uses in small earn a place in main, a ghost
+ * earns it at once; main gives one more round for each use.  What is larger than all of small is not taken in unless a
+ * ghost asks for it.  A set of a present object replaces it in place and is no use.  (As in libCacheSim, threshold 2.)
+ */
+#include "simulate.h"
+
+enum { SMALL = 1, MAIN = 2, GHOST = 3 };
+enum { PROMOTE_USES = 2, USES_MAX = 3 };
+
+static uint64_t main_bytes(const struct sim *sim)
+{
+	return sim->capacity - sim->capacity / 10;
+}
+
+static bool s3fifo_get(struct sim *sim, uint32_t object)
+{
+	struct sim_object *found = &sim->objects[object];
+
+	if (found->queue != SMALL && found->queue != MAIN)
+		return false;
+	if (found->uses < USES_MAX)
+		found->uses++;
+	return true;
+}
+
+static void ghost_trim(struct sim *sim)
+{
+	while (sim->queues[GHOST].bytes > main_bytes(sim))
+		sim_take(sim, sim->queues[GHOST].oldest);
+}
+
+static void evict_small(struct sim *sim)
+{
+	uint32_t object = sim->queues[SMALL].oldest;
+
+	if (sim->objects[object].uses >= PROMOTE_USES) {
+		sim->objects[object].uses = 0;
+		sim_move(sim, MAIN, object);
+		return;
+	}
+	sim_move(sim, GHOST, object);
+	ghost_trim(sim);
+}
+
+static void evict_main(struct sim *sim)
+{
+	uint32_t object = sim->queues[MAIN].oldest;
+
+	if (sim->objects[object].uses == 0) {
+		sim_take(sim, object);
+		return;
+	}
+	sim->objects[object].uses--;
+	sim_move(sim, MAIN, object);
+}
+
+static void make_room(struct sim *sim, uint64_t bytes)
+{
+	while (sim->queues[SMALL].bytes + sim->queues[MAIN].bytes + bytes > sim->capacity) {
+		if (sim->queues[SMALL].count && sim->queues[MAIN].bytes <= main_bytes(sim))
+			evict_small(sim);
+		else
+			evict_main(sim);
+	}
+}
+
+static void s3fifo_set(struct sim *sim, uint32_t object, uint32_t size)
+{
+	struct sim_object *one = &sim->objects[object];
+	bool ghost = one->queue == GHOST;
+
+	if (size > sim->capacity) {
+		sim_take(sim, object);
+		return;
+	}
+	if (one->queue == SMALL || one->queue == MAIN) {
+		sim_resize(sim, object, size);
+		make_room(sim, 0);
+		if (one->queue == SMALL || one->queue == MAIN)
+			return;
+		ghost = one->queue == GHOST;
+	}
+	sim_take(sim, object);
+	if (!ghost && size >= sim->capacity - main_bytes(sim))
+		return;
+	make_room(sim, size);
+	one->size = size;
+	one->uses = 0;
+	sim_push(sim, ghost ? MAIN : SMALL, object);
+}
+
+const struct sim_policy sim_s3fifo = { "S3-FIFO", s3fifo_get, s3fifo_set, sim_take };
