@@ -210,20 +210,28 @@ enum larder_status draft_open(struct draft *d, const char *path, uint32_t mode)
 	return status;
 }
 
-static enum larder_status no_space(const struct draft *d, const char *path, uint64_t bytes, bool *hopeless)
+static enum larder_status no_space(const char *path, uint64_t bytes, uint64_t left, uint64_t total, struct shortage *shortage)
+{
+	int directory = (int)directory_bytes(path);
+
+	*shortage = (struct shortage){ .left_bytes = left, .hopeless = total < bytes };
+	message_set("%s: no space: %llu bytes asked for, %llu of %llu left in %.*s; ask for fewer, or enlarge it "
+			"(docker run --shm-size=SIZE; mount -o remount,size=SIZE %.*s)", path, (unsigned long long)bytes, (unsigned long long)left,
+			(unsigned long long)total, directory, path, directory, path);
+	return LARDER_NO_SPACE;
+}
+
+/* Asked before any page is taken, for two creators that each take what the other lacks both fail. */
+static enum larder_status look_for_space(const struct draft *d, const char *path, uint64_t bytes, bool refused, struct shortage *shortage)
 {
 	struct statvfs fs;
-	unsigned long long total = 0, left = 0;
 
-	if (fstatvfs(d->fd, &fs) == 0) {
-		total = (unsigned long long)fs.f_blocks * fs.f_frsize;
-		left = (unsigned long long)fs.f_bavail * fs.f_frsize;
-	}
-	*hopeless = total != 0 && total < bytes;
-	message_set("%s: no space: %llu bytes asked for, %llu of %llu left in %.*s; ask for fewer, or enlarge it "
-			"(docker run --shm-size=SIZE; mount -o remount,size=SIZE %.*s)", path, (unsigned long long)bytes, left, total,
-			(int)directory_bytes(path), path, (int)directory_bytes(path), path);
-	return LARDER_NO_SPACE;
+	if (fstatvfs(d->fd, &fs) != 0 || fs.f_blocks == 0)
+		return refused ? no_space(path, bytes, 0, UINT64_MAX, shortage) : LARDER_OK;
+	uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (refused || left < bytes)
+		return no_space(path, bytes, left, (uint64_t)fs.f_blocks * fs.f_frsize, shortage);
+	return LARDER_OK;
 }
 
 /* Beyond this limit the kernel sends SIGXFSZ, which is death to a program that does not expect it. */
@@ -258,21 +266,18 @@ static int reserve_steps(int fd, uint64_t bytes)
 	return 0;
 }
 
-enum larder_status draft_reserve(const struct draft *d, const char *path, uint64_t bytes, bool *hopeless)
+enum larder_status draft_reserve(const struct draft *d, const char *path, uint64_t bytes, struct shortage *shortage)
 {
-	struct statvfs fs;
-
-	*hopeless = false;
 	if (!within_limit(path, bytes))
 		return LARDER_SYSTEM;
-	/* Asked before any page is taken from those who live here. */
-	if (fstatvfs(d->fd, &fs) == 0 && fs.f_blocks != 0 && (uint64_t)fs.f_blocks * fs.f_frsize < bytes)
-		return no_space(d, path, bytes, hopeless);
+	enum larder_status status = look_for_space(d, path, bytes, false, shortage);
+	if (status != LARDER_OK)
+		return status;
 	int failed = reserve_steps(d->fd, bytes);
 	if (failed == 0)
 		return LARDER_OK;
 	if (failed == ENOSPC || failed == EDQUOT)
-		return no_space(d, path, bytes, hopeless);
+		return look_for_space(d, path, bytes, true, shortage);
 	errno = failed;
 	return system_failed(path, "reserving its space");
 }

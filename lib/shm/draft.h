@@ -17,9 +17,13 @@ struct draft {
 
 /* An empty file, read and write, in the directory of `path`, with permission bits `mode`.  Messages as in larder_message(). */
 enum larder_status draft_open(struct draft *d, const char *path, uint32_t mode);
-/* Makes it `bytes` long with all of its space reserved; LARDER_NO_SPACE.  *hopeless: the file system is too small even if
- * it were empty, so that trying again is of no use. */
-enum larder_status draft_reserve(const struct draft *d, const char *path, uint64_t bytes, bool *hopeless);
+/* What LARDER_NO_SPACE means for another try. */
+struct shortage {
+	uint64_t left_bytes; /* if these change, others are at work: creating, perhaps, what we want to attach to */
+	bool hopeless;       /* the file system is too small even when it is empty */
+};
+/* Makes it `bytes` long with all of its space reserved; LARDER_NO_SPACE. */
+enum larder_status draft_reserve(const struct draft *d, const char *path, uint64_t bytes, struct shortage *shortage);
 /* Gives it its name: LARDER_OK, or LARDER_EXISTS if there is a file of that name. */
 enum larder_status draft_publish(struct draft *d, const char *path);
 /* Removes what is left of it.  The descriptor stays open. */

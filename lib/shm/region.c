@@ -22,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -42,7 +43,8 @@
 #define HUGE_BYTES (UINT64_C(2) << 20)
 
 #define OPEN_TRIES 16u     /* create, lose, attach, find it destroyed, create … */
-#define NO_SPACE_TRIES 8u  /* two creators may each hold what the other lacks */
+#define NO_SPACE_TRIES 40u /* with pauses up to 64 ms: a second or two in all */
+#define NO_SPACE_SAME 5u   /* tries that met the same room left */
 #define UNLINK_TRIES 8u    /* with doubling pauses: a quarter of a second in all */
 
 #ifndef MADV_POPULATE_READ
@@ -650,14 +652,14 @@ static void write_contents(struct region *r)
 	memcpy(s->magic, LAYOUT_MAGIC, sizeof s->magic);
 }
 
-static enum larder_status create_in(struct region *r, struct draft *d, const struct larder_options *o, bool *hopeless)
+static enum larder_status create_in(struct region *r, struct draft *d, const struct larder_options *o, struct shortage *shortage)
 {
 	enum larder_status status = take_file(r, d->fd);
 
 	if (status == LARDER_OK)
 		status = plan(r, o);
 	if (status == LARDER_OK)
-		status = draft_reserve(d, r->path, r->geo.bytes, hopeless);
+		status = draft_reserve(d, r->path, r->geo.bytes, shortage);
 	if (status == LARDER_OK)
 		status = map_file(r);
 	if (status != LARDER_OK)
@@ -672,14 +674,13 @@ static enum larder_status create_in(struct region *r, struct draft *d, const str
 }
 
 /* LARDER_EXISTS: somebody else was faster. */
-static enum larder_status create(struct region *r, const struct larder_options *o, bool *hopeless)
+static enum larder_status create(struct region *r, const struct larder_options *o, struct shortage *shortage)
 {
 	struct draft d;
 	enum larder_status status = draft_open(&d, r->path, o->mode);
 
-	*hopeless = false;
 	if (status == LARDER_OK)
-		status = create_in(r, &d, o, hopeless);
+		status = create_in(r, &d, o, shortage);
 	draft_abandon(&d);
 	return status;
 }
@@ -748,37 +749,76 @@ void region_close(struct region *r)
 	errno = saved;
 }
 
-static enum larder_status attempt(struct region *r, const struct larder_options *o, bool *hopeless)
+static enum larder_status attempt(struct region *r, const struct larder_options *o, struct shortage *shortage)
 {
 	enum larder_status status = attach(r, o);
 
 	if (status == LARDER_NO_CACHE && (o->flags & LARDER_ATTACH_ONLY) == 0) {
 		region_close(r);
-		status = create(r, o, hopeless);
+		status = create(r, o, shortage);
 	}
 	if (status != LARDER_OK)
 		region_close(r);
 	return status;
 }
 
-/* Create and attach in turns.  Each turn but the last means that somebody else created, destroyed or ran out of space
- * meanwhile. */
+/* Creators that each take what the others lack would all fail.  So those who met LARDER_NO_SPACE take turns, by a lock on
+ * the directory that nobody waits for: who has it tries to create, the rest look whether he was done.  One that is
+ * stopped meanwhile costs the others their patience, not their last try. */
+static int directory_of(const char *path)
+{
+	char directory[256];
+
+	(void)snprintf(directory, sizeof directory, "%.*s", (int)(strrchr(path, '/') - path) + 1, path);
+	return open_above_stdio(directory, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static bool my_turn(int directory) { return flock(directory, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK; }
+
+static enum larder_status attach_only(struct region *r, const struct larder_options *o)
+{
+	enum larder_status status = attach(r, o);
+
+	if (status != LARDER_OK)
+		region_close(r);
+	return status;
+}
+
+static enum larder_status open_when_there_is_room(struct region *r, const struct larder_options *o, struct shortage last)
+{
+	enum larder_status status = LARDER_NO_SPACE;
+	int directory = directory_of(r->path);
+	unsigned same = 0;
+
+	for (unsigned i = 1; i <= NO_SPACE_TRIES && same < NO_SPACE_SAME; i++) {
+		struct shortage now = { 0 };
+
+		pause_us(random_below(UINT64_C(1000) << (i < 6 ? i : 6)));
+		bool create_too = my_turn(directory) || i == NO_SPACE_TRIES;
+		status = create_too ? attempt(r, o, &now) : attach_only(r, o);
+		if (status != (create_too ? LARDER_NO_SPACE : LARDER_NO_CACHE))
+			break;
+		/* The same room again and again: nobody is at work there. */
+		same = create_too && now.left_bytes == last.left_bytes ? same + 1 : 0;
+		last = create_too ? now : last;
+	}
+	if (directory >= 0)
+		(void)close(directory);
+	return status;
+}
+
+/* Create and attach in turns.  Each turn but the last means that somebody else created or destroyed meanwhile. */
 static enum larder_status open_by_turns(struct region *r, const struct larder_options *o)
 {
-	enum larder_status status = LARDER_SYSTEM;
-	unsigned without_space = 0;
-
 	for (unsigned i = 0; i < OPEN_TRIES; i++) {
-		bool hopeless = false;
+		struct shortage shortage = { 0 };
+		enum larder_status status = attempt(r, o, &shortage);
 
-		status = attempt(r, o, &hopeless);
-		if (status == LARDER_NO_SPACE && !hopeless && ++without_space < NO_SPACE_TRIES)
-			pause_us(random_below(UINT64_C(2000) << without_space));
-		else if (status != LARDER_EXISTS || (o->flags & LARDER_EXCLUSIVE) != 0)
+		if (status == LARDER_NO_SPACE && !shortage.hopeless)
+			status = open_when_there_is_room(r, o, shortage);
+		if (status != LARDER_EXISTS || (o->flags & LARDER_EXCLUSIVE) != 0)
 			return status;
 	}
-	if (status == LARDER_NO_SPACE)
-		return status;
 	message_set("%s: created and destroyed by others again and again while this one tried to open it", r->path);
 	errno = EBUSY;
 	return LARDER_SYSTEM;

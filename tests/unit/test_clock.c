@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Clocks, and the offset of a time namespace (where this user may make one). */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+Test(clock, the_coarse_one_is_behind_the_precise_one_by_less_than_its_lag)
+{
+	for (int i = 0; i < 10000; i++) {
+		int64_t before = clock_precise_ms(), coarse = clock_coarse_ms(), after = clock_precise_ms();
+		cr_assert(coarse <= after && coarse >= before - CLOCK_COARSE_LAG_MS, "%ld, %ld, %ld", before, coarse, after);
+	}
+}
+
+Test(clock, wall_and_monotonic_lead_back_to_each_other)
+{
+	int64_t now = clock_precise_ms(), wall = clock_wall_ms();
+
+	cr_assert_leq(llabs(clock_wall_of_monotonic(now) - wall), 50);
+	cr_assert_leq(llabs(clock_monotonic_of_wall(clock_wall_of_monotonic(now + 100000)) - (now + 100000)), 50);
+}
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return done;
+}
+
+/* The test's own answer: the initial namespace's clock, as this process last saw it. */
+Test(clock, a_process_of_another_time_namespace_finds_the_way_back_to_the_initial_one)
+{
+	int64_t outside = clock_precise_ms() + clock_offset_ms();
+	int status;
+
+	if (unshare(CLONE_NEWTIME) != 0 || !write_file("/proc/self/timens_offsets", "monotonic 86400 500000000\n"))
+		cr_skip("no time namespaces for this user here");
+	/* Not yet in it: only our children will be. */
+	cr_assert_leq(llabs(clock_precise_ms() + clock_offset_ms() - outside), 1000);
+	pid_t child = fork();
+	if (child == 0) {
+		int64_t seen = clock_precise_ms(), inside = seen + clock_offset_ms();
+		_exit(seen < outside + 86400000 ? 1 : llabs(inside - outside) > 1000 ? 2 : 0);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "the child found fault %d", WEXITSTATUS(status));
+}

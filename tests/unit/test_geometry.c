@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Options and the geometry that follows from them.  What is claimed about a valid geometry is checked by arithmetic of
+ * this file's own (areas_lie_within), not by that of geometry.c.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/message.h"
+#include "shm/region.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+struct area {
+	uint64_t off, bytes;
+};
+
+/* Every area behind the one before it, on a line, and the last within the file; no sum may overflow. */
+static bool areas_lie_within(const struct shm_geometry *g)
+{
+	const struct area areas[] = {
+		{ 0, sizeof(struct shm_super) },
+		{ g->participants_off, (uint64_t)g->participants * sizeof(struct shm_participant) },
+		{ g->namespaces_off, (uint64_t)g->namespaces * sizeof(struct shm_namespace) },
+		{ g->segwords_off, (uint64_t)g->segments * 8 },
+		{ g->descriptors_off, (uint64_t)g->segments * sizeof(struct shm_segment) },
+		{ g->starts_off, (uint64_t)g->segments * g->start_words * 8 },
+		{ g->ghosts_off, g->ghost_words * 8 },
+		{ g->index_off, g->groups * sizeof(struct shm_group) },
+		{ g->arena_off, (uint64_t)g->segments << (g->segment_shift & 63) },
+	};
+	uint64_t end = 0;
+
+	if (g->ghost_words > g->bytes || g->groups > g->bytes)
+		return false;
+	for (size_t i = 0; i < sizeof areas / sizeof *areas; i++) {
+		if (areas[i].off < end || areas[i].off % LINE_BYTES != 0 || areas[i].off > g->bytes || areas[i].bytes > g->bytes - areas[i].off)
+			return false;
+		end = areas[i].off + areas[i].bytes;
+	}
+	return g->arena_off % PAGE_ALIGN == 0 && (uint64_t)g->start_words * STARTS_PER_WORD >= geo_units(g);
+}
+
+static struct shm_geometry planned(struct larder_options o)
+{
+	struct shm_geometry g;
+
+	cr_assert_eq(geometry_plan(&g, &o), LARDER_OK, "%s", larder_message());
+	return g;
+}
+
+Test(geometry, every_plan_is_valid_and_wastes_less_than_a_segment)
+{
+	static const uint64_t entry_bytes[] = { 1, 40, 160, 1000, 70000, 1 << 26 };
+	unsigned plans = 0;
+
+	for (uint64_t bytes = 3 * MIB / 2; bytes <= UINT64_C(1) << 38; bytes = bytes * 7 / 5) {
+		for (size_t e = 0; e < sizeof entry_bytes / sizeof *entry_bytes; e++) {
+			struct larder_options o = LARDER_OPTIONS_INIT;
+			o.bytes = bytes;
+			o.entry_bytes = entry_bytes[e];
+			struct shm_geometry g = planned(o), more;
+
+			cr_assert(geometry_valid(&g, bytes / 4096 * 4096), "bytes %lu, entries of %lu", bytes, o.entry_bytes);
+			cr_assert(areas_lie_within(&g), "bytes %lu, entries of %lu", bytes, o.entry_bytes);
+			/* One segment more takes no more metadata than this. */
+			more = g;
+			uint64_t left = g.bytes - g.arena_off - ((uint64_t)g.segments << g.segment_shift);
+			uint64_t one = (UINT64_C(1) << g.segment_shift) + sizeof(struct shm_segment) + 8 + (uint64_t)g.start_words * 8 + PAGE_ALIGN
+					+ (uint64_t)((double)g.groups * sizeof(struct shm_group) / g.segments)
+					+ (uint64_t)((double)g.ghost_words * 8 / g.segments) + 4 * LINE_BYTES + sizeof(struct shm_group);
+			cr_assert(left < one || (g.segments == 512 && left < 3 * one) || g.segments == 4096, "%lu bytes of %lu left with %u segments", left,
+					more.bytes, g.segments);
+			plans++;
+		}
+	}
+	cr_assert_gt(plans, 150);
+}
+
+Test(geometry, a_cache_of_2_mib_to_16_gib_has_256_to_512_segments_by_default)
+{
+	for (uint64_t bytes = 2 * MIB; bytes <= UINT64_C(16) << 30; bytes = bytes * 11 / 10) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = bytes;
+		struct shm_geometry g = planned(o);
+		cr_assert(g.segments >= 256 && g.segments <= 512, "%u segments for %lu bytes", g.segments, bytes);
+	}
+}
+
+Test(geometry, the_smallest_cache_has_32_segments_of_a_page)
+{
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	o.bytes = LARDER_BYTES_MIN;
+	struct shm_geometry g = planned(o);
+
+	cr_assert_geq(g.segments, 32);
+	cr_assert_eq(g.segment_shift, 12);
+	cr_assert(geometry_valid(&g, LARDER_BYTES_MIN));
+}
+
+Test(geometry, segments_asked_for_are_had_at_least_up_to_2048)
+{
+	for (uint32_t wanted = 32; wanted <= 2048; wanted += 7) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = 64 * MIB;
+		o.segments = wanted;
+		struct shm_geometry g = planned(o);
+		cr_assert(g.segments >= wanted && g.segments <= 2 * wanted + wanted / 16, "%u wanted, %u got", wanted, g.segments);
+		cr_assert(geometry_valid(&g, o.bytes));
+	}
+}
+
+Test(geometry, no_more_than_4096_segments_and_nothing_thrown_away_for_it)
+{
+	for (uint32_t wanted = 2049; wanted <= 4096; wanted += 89) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = 64 * MIB;
+		o.segments = wanted;
+		struct shm_geometry g = planned(o);
+		cr_assert_leq(g.segments, 4096);
+		cr_assert_gt((double)((uint64_t)g.segments << g.segment_shift), 0.80 * (double)g.bytes);
+	}
+}
+
+Test(geometry, active_segments_are_an_eighth_of_all_at_most)
+{
+	for (uint32_t wanted = 32; wanted <= 2048; wanted *= 2) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = 64 * MIB;
+		o.segments = wanted;
+		struct shm_geometry g = planned(o);
+		cr_assert_leq(g.classes * g.stripes * POOLS * 8, g.segments);
+		cr_assert(g.classes >= 1 && g.stripes >= 1 && g.classes * g.stripes * POOLS <= CELLS_MAX);
+		cr_assert(g.reserve >= 4 && g.reserve <= g.segments / 4);
+	}
+}
+
+Test(geometry, the_index_is_sized_for_its_entries)
+{
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	o.bytes = 256 * MIB;
+	o.entry_bytes = 1000;
+	struct shm_geometry g = planned(o);
+	double entries = (double)((uint64_t)g.segments << g.segment_shift) / 1024;
+	double load = entries / (double)(g.groups * 70);
+
+	cr_assert(load > 0.67 && load < 0.69, "load %.3f", load);
+	cr_assert_float_eq((double)g.ghost_words * 4, entries * 0.9, entries * 0.01);
+}
+
+Test(geometry, options_out_of_range_are_named)
+{
+	static const struct {
+		struct larder_options o;
+		const char *name;
+	} bad[] = {
+		{ { .size = 48, .bytes = LARDER_BYTES_MIN - 1 }, "options.bytes" },
+		{ { .size = 48, .bytes = (UINT64_C(1) << 38) + 1 }, "options.bytes" },
+		{ { .size = 48, .entry_bytes = (UINT64_C(1) << 26) + 1 }, "options.entry_bytes" },
+		{ { .size = 48, .mode = 01777 }, "options.mode" },
+		{ { .size = 48, .mode = 0400 }, "options.mode" },
+		{ { .size = 48, .segments = 31 }, "options.segments" },
+		{ { .size = 48, .segments = 4097 }, "options.segments" },
+		{ { .size = 48, .participants = 3 }, "options.participants" },
+		{ { .size = 48, .participants = 1025 }, "options.participants" },
+		{ { .size = 48, .namespaces = 15 }, "options.namespaces" },
+		{ { .size = 48, .namespaces = 4097 }, "options.namespaces" },
+		{ { .size = 48, .flags = 1u << 8 }, "options.flags" },
+		{ { .size = 48, .flags = LARDER_EXCLUSIVE | LARDER_ATTACH_ONLY }, "options.flags" },
+		{ { .size = 48, .flags = LARDER_EXCLUSIVE | LARDER_INSPECT }, "options.flags" },
+		{ { .size = 48, .create_flags = 1u << 2 }, "options.create_flags" },
+		{ { .size = 7 }, "options.size" },
+		{ { .size = 48, .bytes = LARDER_BYTES_MIN, .namespaces = 4096 }, "options.bytes" },
+		{ { .size = 48, .bytes = LARDER_BYTES_MIN, .segments = 4000 }, "options.bytes" },
+	};
+
+	cr_assert_eq(sizeof(struct larder_options), 48);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct shm_geometry g;
+		message_set("nothing yet");
+		cr_assert_eq(geometry_plan(&g, &bad[i].o), LARDER_INVALID, "case %zu", i);
+		cr_assert(strstr(larder_message(), bad[i].name) != NULL, "case %zu: \"%s\" does not name %s", i, larder_message(), bad[i].name);
+	}
+}
+
+Test(geometry, options_of_an_older_program_take_defaults_for_the_rest)
+{
+	/* All there is of it are size and flags: what lies behind must not be looked at. */
+	struct larder_options o, got;
+	memset(&o, 0xff, sizeof o);
+	o.size = offsetof(struct larder_options, create_flags);
+	o.flags = LARDER_ATTACH_ONLY;
+
+	cr_assert_eq(options_read(&got, &o), LARDER_OK, "%s", larder_message());
+	cr_assert_eq(got.bytes, 64 * MIB);
+	cr_assert_eq(got.entry_bytes, 160);
+	cr_assert_eq(got.mode, 0600);
+	cr_assert_eq(got.participants, 256);
+	cr_assert_eq(got.namespaces, 256);
+	cr_assert_eq(got.flags, LARDER_ATTACH_ONLY);
+}
+
+Test(geometry, options_of_a_newer_program_are_taken_only_if_the_unknown_part_is_zero)
+{
+	struct {
+		struct larder_options known;
+		unsigned char unknown[24];
+	} newer = { .known = { .size = sizeof newer } };
+	struct larder_options got;
+
+	cr_assert_eq(options_read(&got, &newer.known), LARDER_OK, "%s", larder_message());
+	newer.unknown[23] = 1;
+	cr_assert_eq(options_read(&got, &newer.known), LARDER_INVALID);
+	cr_assert(strstr(larder_message(), "newer") != NULL, "%s", larder_message());
+}
+
+/* 300 000 geometries with a few bits, bytes or fields changed: what is called valid is safe, and what carries a changed
+ * offset or size is not called so. */
+Test(geometry, a_changed_geometry_is_refused_or_safe)
+{
+	unsigned seed = (unsigned)time(NULL), refused = 0;
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	o.bytes = 8 * MIB;
+	const struct shm_geometry good = planned(o);
+
+	cr_log_info("seed %u", seed);
+	for (unsigned i = 0; i < 300000; i++) {
+		struct shm_geometry g = good;
+		unsigned char *bytes = (unsigned char *)&g;
+		for (int changes = 1 + rand_r(&seed) % 3; changes > 0; changes--) {
+			size_t at = (size_t)rand_r(&seed) % sizeof g;
+			bytes[at] = (unsigned char)(rand_r(&seed) % 2 ? bytes[at] ^ 1 << rand_r(&seed) % 8 : rand_r(&seed) % 2 ? 0xff : rand_r(&seed));
+		}
+		if (!geometry_valid(&g, 8 * MIB)) {
+			refused++;
+			continue;
+		}
+		cr_assert(areas_lie_within(&g) && g.bytes == 8 * MIB, "geometry %u of this seed is called valid", i);
+		/* Groups and ghost words may differ by as many as rounding leaves room for. */
+		cr_assert_eq(memcmp(&g, &good, offsetof(struct shm_geometry, groups)), 0, "geometry %u", i);
+		cr_assert(g.namespaces == good.namespaces && g.segments == good.segments && g.segment_shift == good.segment_shift);
+	}
+	cr_assert_gt(refused, 100000);
+}
+
+Test(geometry, extreme_fields_are_refused)
+{
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	const struct shm_geometry good = planned(o);
+	static const uint64_t extremes[] = { 0, UINT64_MAX, UINT64_MAX - 4095, UINT64_C(1) << 63, UINT64_C(1) << 32, INT64_MAX };
+
+	for (size_t field = 0; field < offsetof(struct shm_geometry, value_max_bytes); field += 8) {
+		for (size_t e = 0; e < sizeof extremes / sizeof *extremes; e++) {
+			struct shm_geometry g = good;
+			memcpy((unsigned char *)&g + field, &extremes[e], 8);
+			cr_assert_not(geometry_valid(&g, good.bytes), "field at %zu, %#lx", field, extremes[e]);
+		}
+	}
+}
