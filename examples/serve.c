@@ -25,10 +25,11 @@
 #define CATCH_TRIES 3000
 #define PATIENCE_S 10.0 /* for workers to end once they are told to */
 
+/* In memory that is shared with the workers, for the sake of the board. */
 struct run {
+	struct board board;
 	struct outcome outcome;
 	struct corpus corpus;
-	struct board *board;
 	pid_t pids[WORKERS_MAX]; /* 0: gone */
 	uint64_t began_ns, told_ns, told_operations;
 	uint64_t random;
@@ -132,9 +133,6 @@ static void prepare(struct run *run)
 	corpus_digest(&run->corpus, outcome->file_max_bytes);
 	if (!run->corpus.count)
 		errx(3, "%s: no file in it can be read", outcome->directory);
-	run->board = mmap(NULL, sizeof *run->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (run->board == MAP_FAILED)
-		err(3, "board");
 }
 
 static void workers_start(struct run *run)
@@ -147,7 +145,7 @@ static void workers_start(struct run *run)
 		if (pid < 0)
 			err(3, "fork");
 		if (!pid)
-			worker_run(outcome->cache_name, &run->corpus, &run->board->tallies[w], run->board, w + 1);
+			worker_run(outcome->cache_name, &run->corpus, &run->board.tallies[w], &run->board, w + 1);
 		run->pids[w] = pid;
 	}
 	run->began_ns = run->told_ns = now_ns();
@@ -166,13 +164,13 @@ static void nap_us(long us)
 /* One line a second. */
 static void progress(struct run *run)
 {
-	uint64_t now = now_ns(), operations = board_operations(run->board, run->outcome.workers);
+	uint64_t now = now_ns(), operations = board_operations(&run->board, run->outcome.workers);
 
 	if (now - run->told_ns < 1000000000u)
 		return;
 	fprintf(stderr, "serve: %4.1f s  %9.0f operations/s  hit rate %5.1f %%\n", elapsed_s(run),
 			(double)(operations - run->told_operations) * 1e9 / (double)(now - run->told_ns),
-			board_hit_rate(run->board, run->outcome.workers));
+			board_hit_rate(&run->board, run->outcome.workers));
 	run->told_ns = now;
 	run->told_operations = operations;
 }
@@ -198,7 +196,7 @@ static struct incident worker_catch(struct run *run, unsigned w, enum phase want
 		kill(incident.pid, SIGSTOP);
 		if (waitpid(incident.pid, &status, WUNTRACED) != incident.pid || !WIFSTOPPED(status))
 			errx(4, "worker %u ended by itself (see above)", w);
-		incident.phase = (enum phase)run->board->tallies[w].phase;
+		incident.phase = (enum phase)run->board.tallies[w].phase;
 		if (incident.phase == wanted || incident.phase == or_wanted)
 			break;
 		if (tries + 1 < CATCH_TRIES) {
@@ -250,10 +248,10 @@ static void workers_end(struct run *run)
 {
 	struct outcome *outcome = &run->outcome;
 	struct incident *stopped = &outcome->stopped;
-	const struct tally *tally = &run->board->tallies[stopped->worker];
+	const struct tally *tally = &run->board.tallies[stopped->worker];
 
 	outcome->seconds = elapsed_s(run);
-	run->board->over = true;
+	run->board.over = true;
 	for (unsigned w = 0; w < outcome->workers; w++)
 		if (run->pids[w] && w != stopped->worker)
 			outcome->survivors += worker_finishes(run, w, outcome->seconds + PATIENCE_S);
@@ -299,19 +297,21 @@ static void look_afterwards(struct run *run)
 
 int main(int argc, char **argv)
 {
-	static struct run run = { .random = 7 };
+	struct run *run = mmap(NULL, sizeof *run, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	options_read(&run.outcome, argc, argv);
-	prepare(&run);
-	double seconds = run.outcome.seconds;
-	fprintf(stderr, "serve: %u workers, %.0f s\n", run.outcome.workers, seconds);
-	workers_start(&run);
-	run_until(&run, seconds / 3);
-	worker_kill(&run, 1);
-	run_until(&run, seconds / 2);
-	worker_stop(&run, 2);
-	run_until(&run, seconds);
-	workers_end(&run);
-	look_afterwards(&run);
-	return report_print(&run.outcome, &run.corpus, run.board) ? 0 : 4;
+	if (run == MAP_FAILED)
+		err(3, "mmap");
+	options_read(&run->outcome, argc, argv);
+	prepare(run);
+	double seconds = run->outcome.seconds;
+	fprintf(stderr, "serve: %u workers, %.0f s\n", run->outcome.workers, seconds);
+	workers_start(run);
+	run_until(run, seconds / 3);
+	worker_kill(run, 1);
+	run_until(run, seconds / 2);
+	worker_stop(run, 2);
+	run_until(run, seconds);
+	workers_end(run);
+	look_afterwards(run);
+	return report_print(&run->outcome, &run->corpus, &run->board) ? 0 : 4;
 }
