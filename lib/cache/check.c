@@ -47,7 +47,7 @@ static enum view_result look(const struct region *r, const struct word *slot, st
 
 static bool start_noted(const struct region *r, uint64_t place, uint64_t inc_low)
 {
-	uint32_t segment = geo_segment(&r->geo, place);
+	uint32_t segment = region_segment_of(r, place);
 	uint64_t unit = place & (geo_units(&r->geo) - 1);
 	uint64_t w = load_acquire(&region_starts(r, segment)[unit / STARTS_PER_WORD]);
 	return (w >> STARTS_TAG_SHIFT & ((1u << SLOT_INC_BITS) - 1)) == inc_low && w >> unit % STARTS_PER_WORD & 1;

@@ -82,7 +82,7 @@ static bool put_room(struct actor *a, const struct put *put, const struct found 
 	uint32_t units = draft_units(&put->draft);
 	unsigned class = expiry_class(r, put->draft.expiry), pool = POOL_SMALL;
 	if (f != NULL) {
-		pool = segword_pool(load_acquire(region_segword(r, geo_segment(&r->geo, f->entry.place))));
+		pool = segword_pool(load_acquire(region_segword(r, region_segment_of(r, f->entry.place))));
 		if (room_reuse(a, units, pool, class, room)) {
 			count(a, reused_bytes, units * UNIT_BYTES);
 			return true;

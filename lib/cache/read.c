@@ -109,7 +109,7 @@ static inline enum larder_status take_found(struct larder *cache, struct actor *
 	return status == LARDER_OK && life == LIFE_STALE ? LARDER_STALE : status;
 }
 
-static inline enum larder_status get_key(struct larder *cache, struct actor *a, const struct key *k, const struct sink *to)
+static cold enum larder_status get_key(struct larder *cache, struct actor *a, const struct key *k, const struct sink *to)
 {
 	struct found f;
 	do { /* progress: CHANGED means that another one's change of this key went through */
@@ -132,7 +132,38 @@ static inline enum larder_status get_key(struct larder *cache, struct actor *a, 
 	return contended(a);
 }
 
-static inline enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const struct sink *to)
+/* The value of an entry that is held, if there is nothing special about it; else the general way is to look at it. */
+static inline bool take_plain(struct actor *a, const struct key *k, uint64_t slot, struct octet *frequency, const struct sink *to)
+{
+	struct entry e;
+	if (unlikely(!slot_open(a, slot, &e)) || unlikely(head_status(e.head) != ENTRY_COMMITTED))
+		return false;
+	if (unlikely(head_fields(e.head) & (FIELD_KIND | FIELD_CHECKSUM)) || unlikely(!entry_has_key(&e, k)))
+		return false;
+	if (unlikely(entry_life(a->region, &e) != LIFE_LIVE) || unlikely(e.value_bytes > to->capacity))
+		return false;
+	if (to->length != NULL)
+		*to->length = e.value_bytes;
+	copy_value(to->buffer, e.value, e.value_bytes);
+	frequency_use(frequency);
+	count(a, hits, 1);
+	return true;
+}
+
+/* The common get on one screen: the first slot of the home bucket with the right tag has it.  False: nothing was done. */
+static inline bool get_at_home(struct actor *a, const struct key *k, const struct sink *to)
+{
+	uint32_t match = bucket_match(k->home, hash_tag(k->hash));
+	if (unlikely(match == 0))
+		return false;
+	unsigned i = (unsigned)__builtin_ctz(match);
+	uint64_t slot = load_acquire(&k->home->slot[i]);
+	if (unlikely(!slot_matches(a->region, slot, hash_tag(k->hash))) || unlikely(!slot_hold(a, HAZARD_READ, &k->home->slot[i], slot)))
+		return false;
+	return take_plain(a, k, slot, &k->home->frequency[i], to);
+}
+
+static inline __attribute__((always_inline)) enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const struct sink *to)
 {
 	struct actor *a;
 	enum larder_status status = key_check(cache, ns, key, key_bytes);
@@ -144,7 +175,8 @@ static inline enum larder_status get_call(struct larder *cache, uint32_t ns, con
 	status = call_begin(cache, &a);
 	if (unlikely(status != LARDER_OK))
 		return status;
-	status = get_key(cache, a, &k, to);
+	if (unlikely(to->flags != 0) || unlikely(to->meta != NULL) || unlikely(!get_at_home(a, &k, to)))
+		status = get_key(cache, a, &k, to);
 	hazard_clear(a, HAZARD_READ);
 	call_end(a);
 	return status;
@@ -319,23 +351,21 @@ void larder_unpin(struct larder *cache, struct larder_pin *pin)
 /* ---- Many at once -------------------------------------------------------------------------------------------------------------------- */
 
 /* What the first pass remembers of one key. */
-struct guess { struct key key; struct shm_bucket *bucket; unsigned at; uint64_t slot; };
+struct guess { struct key key; unsigned at; uint64_t slot; };
 
 static void guess_home(const struct region *r, struct guess *g)
 {
-	uint64_t tag = hash_tag(g->key.hash);
-	g->slot = SLOT_EMPTY;
-	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-		uint64_t slot = load_acquire(&g->key.home->slot[i]);
-		if (slot_tag(slot) != tag || slot_place(slot) >= geo_places(&r->geo))
-			continue;
-		g->at = i;
-		g->slot = slot;
-		const char *line = (const char *)region_entry(r, slot_place(slot));
-		__builtin_prefetch(line);
-		__builtin_prefetch(line + LINE_BYTES);
+	uint32_t match = bucket_match(g->key.home, hash_tag(g->key.hash));
+	if (unlikely(match == 0))
 		return;
-	}
+	g->at = (unsigned)__builtin_ctz(match);
+	uint64_t slot = load_acquire(&g->key.home->slot[g->at]);
+	if (unlikely(!slot_matches(r, slot, hash_tag(g->key.hash))))
+		return;
+	g->slot = slot;
+	const char *line = (const char *)region_entry(r, slot_place(slot));
+	__builtin_prefetch(line);
+	__builtin_prefetch(line + LINE_BYTES);
 }
 
 /* Names up to 16 places under one fence. */
@@ -352,21 +382,13 @@ static void name_batch(struct actor *a, const struct guess *g, unsigned n)
 	fence_seq_cst();
 }
 
-/* The guessed entry, if it is what the key has and is plain and lives for ever; else the long way. */
-static inline bool take_guess(struct actor *a, const struct guess *g, const struct sink *to, enum larder_status *status)
+/* The guessed entry, if the slot still leads to it. */
+static inline bool take_guess(struct actor *a, const struct guess *g, const struct sink *to)
 {
-	struct entry e;
 	/* HAZARD (acquire): the look after the naming. */
-	if (g->slot == SLOT_EMPTY || load_seq_cst(&g->key.home->slot[g->at]) != g->slot || !slot_open(a, g->slot, &e))
+	if (g->slot == SLOT_EMPTY || load_seq_cst(&g->key.home->slot[g->at]) != g->slot)
 		return false;
-	if (head_status(e.head) != ENTRY_COMMITTED || head_fields(e.head) & (FIELD_KIND | FIELD_CHECKSUM) || !entry_has_key(&e, &g->key))
-		return false;
-	if (entry_life(a->region, &e) != LIFE_LIVE)
-		return false;
-	*status = sink_take(to, e.value, e.value_bytes);
-	frequency_use(&g->key.home->frequency[g->at]);
-	count(a, hits, 1);
-	return true;
+	return take_plain(a, &g->key, g->slot, &g->key.home->frequency[g->at], to);
 }
 
 static struct sink item_sink(struct larder_item *item)
@@ -389,7 +411,7 @@ static void mget_batch(struct larder *cache, struct actor *a, uint32_t ns, struc
 	name_batch(a, g, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct sink to = item_sink(&items[i]);
-		if (items[i].status == LARDER_OK && !take_guess(a, &g[i], &to, &items[i].status))
+		if (items[i].status == LARDER_OK && !take_guess(a, &g[i], &to))
 			items[i].status = get_key(cache, a, &g[i].key, &to);
 	}
 	for (unsigned i = 0; i < n; i++)

@@ -48,9 +48,9 @@ enum view_result view_slot(const struct region *r, const struct word *slot, stru
 	v->slot = load_acquire(slot);
 	if (v->slot == SLOT_EMPTY)
 		return VIEW_EMPTY;
-	if (slot_place(v->slot) >= geo_places(&r->geo))
+	if (slot_place(v->slot) >= r->places)
 		return VIEW_DAMAGED;
-	struct word *segword = region_segword(r, geo_segment(&r->geo, slot_place(v->slot)));
+	struct word *segword = region_segword(r, region_segment_of(r, slot_place(v->slot)));
 	uint64_t inc = segword_inc(load_acquire(segword));
 	bool sound = entry_open(e, r, slot_place(v->slot)) && (inc & ((1u << SLOT_INC_BITS) - 1)) == slot_inc(v->slot);
 	if (sound && !view_reserve(v, (size_t)e->units * UNIT_BYTES))
@@ -205,7 +205,7 @@ static enum larder_status walk_visit(struct walk *w, const struct octet *frequen
 	struct manifest m;
 	unsigned char *data = NULL;
 	size_t bytes = e->value_bytes;
-	uint64_t segword = load_hint(region_segword(r, geo_segment(&r->geo, slot_place(w->view.slot))));
+	uint64_t segword = load_hint(region_segword(r, region_segment_of(r, slot_place(w->view.slot))));
 	meta_fill(r, e, life, &shown.meta);
 	shown.main_pool = segword_pool(segword) == POOL_MAIN;
 	if (head_kind(e->head) == KIND_MANIFEST && manifest_read(w->cache, e, &m))

@@ -20,7 +20,7 @@ static bool names_segment(const struct region *r, const struct word *words, uint
 {
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t name = named(&words[i]);
-		if (name != 0 && geo_segment(&r->geo, name - 1) == segment)
+		if (name != 0 && region_segment_of(r, name - 1) == segment)
 			return true;
 	}
 	return false;

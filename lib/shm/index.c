@@ -8,36 +8,22 @@
  */
 #include "shm/index.h"
 
-bool slot_open(struct actor *a, uint64_t slot, struct entry *e)
-{
-	struct region *r = a->region;
-	uint64_t place = slot_place(slot);
-	uint64_t w = load_acquire(region_segword(r, geo_segment(&r->geo, place)));
-	bool sound = (segword_inc(w) & ((1u << SLOT_INC_BITS) - 1)) == slot_inc(slot) && entry_open(e, r, place);
-	if (unlikely(!sound))
-		count(a, damage, 1);
-	return sound;
-}
-
-/* Every slot word is a stranger's: a place past the arena is damage, and no entry of anybody. */
-static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t tag)
-{
-	return slot_tag(slot) == tag && likely(slot_place(slot) < geo_places(&r->geo));
-}
+cold void slot_damaged(struct actor *a) { count(a, damage, 1); }
 
 /* ---- get -------------------------------------------------------------------------------------------------------------------- */
 
 static inline enum search find_in_bucket(struct actor *a, const struct key *k, struct shm_bucket *b, struct found *f)
 {
 	uint64_t tag = hash_tag(k->hash);
-	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+	for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
+		unsigned i = (unsigned)__builtin_ctz(match);
 		/* PUBLISH (acquire): the slot leads to an entry that is whole. */
 		uint64_t slot = load_acquire(&b->slot[i]);
-		if (likely(slot_tag(slot) != tag) || unlikely(!slot_matches(a->region, slot, tag)))
+		if (unlikely(!slot_matches(a->region, slot, tag)))
 			continue;
 		if (unlikely(!slot_hold(a, HAZARD_READ, &b->slot[i], slot)))
 			return SEARCH_AGAIN;
-		if (unlikely(!slot_open(a, slot, &f->entry)) || head_status(f->entry.head) != ENTRY_COMMITTED)
+		if (unlikely(!slot_open(a, slot, &f->entry)) || unlikely(head_status(f->entry.head) != ENTRY_COMMITTED))
 			continue;
 		if (likely(entry_has_key(&f->entry, k))) {
 			f->slot = &b->slot[i];
@@ -92,7 +78,7 @@ bool entry_abort(const struct entry *e) { return entry_decide(e, ENTRY_ABORTED);
 
 struct retired entry_retired(const struct actor *a, const struct entry *e)
 {
-	uint64_t w = load_acquire(region_segword(a->region, geo_segment(&a->region->geo, e->place)));
+	uint64_t w = load_acquire(region_segword(a->region, region_segment_of(a->region, e->place)));
 	return (struct retired){ .place = e->place, .inc = segword_inc(w), .units = e->units,
 		.kind = retire_kind(segword_pool(w), segword_class(w)) };
 }
@@ -187,22 +173,32 @@ static enum search look_for_change(struct actor *a, const struct key *k, unsigne
 	}
 }
 
-static enum search scan_for_change(struct actor *a, const struct key *k, struct found *f)
+static inline enum search change_in_bucket(struct actor *a, const struct key *k, unsigned first, struct found *f)
 {
 	uint64_t tag = hash_tag(k->hash);
-	f->hole = PROBE_SLOTS;
-	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
-		struct word *slot = probe_slot(k, at);
-		uint64_t seen = load_seq_cst(slot);
-		if (seen == SLOT_EMPTY && f->hole == PROBE_SLOTS)
-			f->hole = at;
+	struct shm_bucket *b = probe_bucket(k, first);
+	for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
+		unsigned i = (unsigned)__builtin_ctz(match);
+		uint64_t seen = load_seq_cst(&b->slot[i]);
 		if (!slot_matches(a->region, seen, tag))
 			continue;
-		enum search s = look_for_change(a, k, at, slot, seen, f);
+		enum search s = look_for_change(a, k, first + i, &b->slot[i], seen, f);
 		if (s != SEARCH_ABSENT)
 			return s;
 	}
+	if (f->hole == PROBE_SLOTS)
+		for (unsigned i = BUCKET_SLOTS; i-- > 0;)
+			f->hole = load_seq_cst(&b->slot[i]) == SLOT_EMPTY ? first + i : f->hole;
 	return SEARCH_ABSENT;
+}
+
+static enum search scan_for_change(struct actor *a, const struct key *k, struct found *f)
+{
+	enum search s = SEARCH_ABSENT;
+	f->hole = PROBE_SLOTS;
+	for (unsigned first = 0; first < PROBE_SLOTS && s == SEARCH_ABSENT; first += BUCKET_SLOTS)
+		s = change_in_bucket(a, k, first, f);
+	return s;
 }
 
 enum search index_find_for_change(struct actor *a, const struct key *k, struct found *f)
@@ -307,40 +303,54 @@ enum search index_delete(struct actor *a, const struct key *k, bool (*live)(stru
 
 /* ---- A full probe --------------------------------------------------------------------------------------------------------------------- */
 
-static bool colder(struct actor *a, uint64_t slot, uint8_t frequency, uint64_t best_slot, uint8_t best_frequency)
+/* The coldest slot of the probe, of equals the one in the oldest segment; PROBE_SLOTS if one is empty already. */
+static unsigned coldest(const struct actor *a, const struct key *k, uint32_t not_these)
 {
-	if (frequency != best_frequency)
-		return frequency < best_frequency;
 	const struct region *r = a->region;
-	return segment_age(r, geo_segment(&r->geo, slot_place(slot))) > segment_age(r, geo_segment(&r->geo, slot_place(best_slot)));
+	unsigned best = PROBE_SLOTS;
+	uint32_t best_frequency = UINT32_MAX, best_age = 0;
+	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
+		uint64_t seen = load_acquire(probe_slot(k, at));
+		uint32_t frequency = octet_load_hint(probe_frequency(k, at)) & 3u;
+		if (not_these >> at & 1 || slot_place(seen) >= r->places || frequency > best_frequency)
+			continue;
+		uint32_t age = segment_age(r, region_segment_of(r, slot_place(seen)));
+		if (frequency == best_frequency && age <= best_age)
+			continue;
+		best = at;
+		best_frequency = frequency;
+		best_age = age;
+	}
+	return best;
+}
+
+/* Takes out what is in the slot if it is COMMITTED; a PENDING one is never evicted for another. */
+static bool evict_slot(struct actor *a, const struct key *k, unsigned at)
+{
+	struct found f = { .at = at, .slot = probe_slot(k, at) };
+	f.word = load_seq_cst(f.slot);
+	if (f.word == SLOT_EMPTY)
+		return true;
+	bool goes = slot_place(f.word) < a->region->places && slot_hold(a, HAZARD_OLD, f.slot, f.word)
+			&& slot_open(a, f.word, &f.entry) && head_status(f.entry.head) == ENTRY_COMMITTED;
+	goes = goes && index_remove(a, &f, COUNTER_evictions_index);
+	a->evicted += goes;
+	hazard_clear(a, HAZARD_OLD);
+	return goes;
 }
 
 bool index_make_hole(struct actor *a, const struct key *k)
 {
-	struct found f = { .at = PROBE_SLOTS };
-	uint8_t coldest = 0;
-	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
-		uint64_t seen = load_seq_cst(probe_slot(k, at));
-		uint8_t frequency = octet_load_hint(probe_frequency(k, at));
-		struct entry e;
-		if (seen == SLOT_EMPTY)
+	uint32_t tried = 0;
+	for (unsigned tries = 0; tries < PROBE_SLOTS; tries++) {
+		unsigned at = coldest(a, k, tried);
+		if (at == PROBE_SLOTS)
+			return false;
+		if (evict_slot(a, k, at))
 			return true;
-		if (slot_place(seen) >= geo_places(&a->region->geo))
-			continue;
-		if (!slot_hold(a, HAZARD_COMPARE, probe_slot(k, at), seen) || !slot_open(a, seen, &e) || head_status(e.head) != ENTRY_COMMITTED)
-			continue;
-		if (f.at != PROBE_SLOTS && !colder(a, seen, frequency, f.word, coldest))
-			continue;
-		if (!slot_hold(a, HAZARD_OLD, probe_slot(k, at), seen))
-			continue;
-		coldest = frequency;
-		f = (struct found){ .at = at, .slot = probe_slot(k, at), .word = seen, .entry = e };
+		tried |= 1u << at;
 	}
-	hazard_clear(a, HAZARD_COMPARE);
-	bool made = f.at != PROBE_SLOTS && index_remove(a, &f, COUNTER_evictions_index);
-	a->evicted += made;
-	hazard_clear(a, HAZARD_OLD);
-	return made;
+	return false;
 }
 
 /* ---- Walking ---------------------------------------------------------------------------------------------------------------------------- */

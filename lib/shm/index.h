@@ -65,8 +65,8 @@ static inline void frequency_use(struct octet *f)
 /* Same namespace, kind and key, whatever its generation, expiry and status. */
 static inline bool entry_has_key(const struct entry *e, const struct key *k)
 {
-	return e->key_bytes == k->bytes && (head_kind(e->head) == KIND_CHUNK) == k->chunk && entry_namespace(e) == k->ns
-			&& memcmp(e->key, k->data, k->bytes) == 0;
+	return likely(e->key_bytes == k->bytes) && (head_kind(e->head) == KIND_CHUNK) == k->chunk && entry_namespace(e) == k->ns
+			&& bytes_equal(e->key, k->data, k->bytes);
 }
 
 /* Names the place in `slot` and looks again.  False: the slot has changed, start over. */
@@ -77,8 +77,34 @@ static inline bool slot_hold(struct actor *a, enum hazard which, const struct wo
 	return likely(load_seq_cst(slot) == seen);
 }
 
+void slot_damaged(struct actor *a);
 /* Opens the entry in a slot word that is held.  False: the word is not of this segment's life or leads past its end. */
-bool slot_open(struct actor *a, uint64_t slot, struct entry *e);
+static inline bool slot_open(struct actor *a, uint64_t slot, struct entry *e)
+{
+	const struct region *r = a->region;
+	uint64_t place = slot_place(slot);
+	uint64_t w = load_acquire(region_segword(r, region_segment_of(r, place)));
+	bool sound = ((segword_inc(w) ^ slot) & ((1u << SLOT_INC_BITS) - 1)) == 0 && entry_open(e, r, place);
+	if (unlikely(!sound))
+		slot_damaged(a);
+	return sound;
+}
+
+/* Every slot word is a stranger's: a place past the arena is damage, and no entry of anybody. */
+static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t tag)
+{
+	return slot_tag(slot) == tag && likely(slot_place(slot) < r->places);
+}
+
+/* Bit i set: slot i carries the tag.  No branch depends on where: the next get's miss can begin while this one's lasts. */
+static inline uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
+{
+	uint32_t match = 0;
+#pragma GCC unroll 7
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
+		match |= (uint32_t)(slot_tag(load_acquire(&b->slot[i])) == tag) << i; /* PUBLISH (acquire) */
+	return match;
+}
 
 /* ---- Finding for get ------------------------------------------------------------------------------------------------------ */
 

@@ -531,6 +531,7 @@ static enum larder_status map_file(struct region *r)
 
 	if (base != MAP_FAILED) {
 		r->base = base;
+		region_point(r);
 		return LARDER_OK;
 	}
 	message_set("%s: cannot map %llu bytes: %s (ulimit -v shows the limit)", r->path, (unsigned long long)r->geo.bytes, strerror(errno));

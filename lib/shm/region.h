@@ -25,6 +25,13 @@
 struct region {
 	unsigned char *base;
 	struct shm_geometry geo; /* private, checked */
+	/* Where the parts that every get touches begin; from geo, set at open. */
+	unsigned char *arena;
+	struct word *segwords;
+	struct shm_group *index;
+	struct shm_namespace *namespaces;
+	uint64_t places;
+	uint32_t unit_shift; /* segment = place >> unit_shift */
 	bool read_only;
 	bool huge;
 	struct octet lost;       /* set by the SIGBUS guard: the file was truncated under us */
@@ -50,11 +57,11 @@ static inline struct shm_participant *region_participant(const struct region *r,
 }
 static inline struct shm_namespace *region_namespace(const struct region *r, uint32_t ns)
 {
-	return (struct shm_namespace *)region_at(r, r->geo.namespaces_off) + ns;
+	return r->namespaces + ns;
 }
 static inline struct word *region_segword(const struct region *r, uint32_t segment)
 {
-	return (struct word *)region_at(r, r->geo.segwords_off) + segment;
+	return r->segwords + segment;
 }
 static inline struct shm_segment *region_segment(const struct region *r, uint32_t segment)
 {
@@ -67,11 +74,24 @@ static inline struct word *region_starts(const struct region *r, uint32_t segmen
 static inline struct word *region_ghosts(const struct region *r) { return region_at(r, r->geo.ghosts_off); }
 static inline struct shm_group *region_group(const struct region *r, uint64_t group)
 {
-	return (struct shm_group *)region_at(r, r->geo.index_off) + group;
+	return r->index + group;
 }
 static inline struct shm_entry *region_entry(const struct region *r, uint64_t place)
 {
-	return (struct shm_entry *)region_at(r, r->geo.arena_off + (place << UNIT_SHIFT));
+	return (struct shm_entry *)(r->arena + (place << UNIT_SHIFT));
+}
+
+static inline uint32_t region_segment_of(const struct region *r, uint64_t place) { return (uint32_t)(place >> r->unit_shift); }
+static inline uint64_t region_unit_of(const struct region *r, uint64_t place) { return place & ((UINT64_C(1) << r->unit_shift) - 1); }
+/* After mapping, and only there. */
+static inline void region_point(struct region *r)
+{
+	r->arena = region_at(r, r->geo.arena_off);
+	r->segwords = region_at(r, r->geo.segwords_off);
+	r->index = region_at(r, r->geo.index_off);
+	r->namespaces = region_at(r, r->geo.namespaces_off);
+	r->places = geo_places(&r->geo);
+	r->unit_shift = r->geo.segment_shift - UNIT_SHIFT;
 }
 
 /* True once the cache was destroyed, or its file was truncated under the guard. */

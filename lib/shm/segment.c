@@ -217,7 +217,7 @@ bool room_append(struct actor *a, uint32_t units, unsigned pool, unsigned class,
 static bool reuse_at(struct actor *a, const struct retired *place, struct room *room)
 {
 	struct region *r = a->region;
-	uint32_t segment = geo_segment(&r->geo, place->place);
+	uint32_t segment = region_segment_of(r, place->place);
 	hazard_name(a, HAZARD_SEGMENT, segment);
 	uint64_t w = load_seq_cst(region_segword(r, segment));
 	bool open = segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED;
