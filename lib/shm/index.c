@@ -324,17 +324,32 @@ static unsigned coldest(const struct actor *a, const struct key *k, uint32_t not
 	return best;
 }
 
-/* Takes out what is in the slot if it is COMMITTED; a PENDING one is never evicted for another. */
-static bool evict_slot(struct actor *a, const struct key *k, unsigned at)
+/* What the slot leads to, which is held, goes.  A PENDING entry only if `undecided`; its inserter then starts over. */
+static bool evict_held(struct actor *a, struct found *f, bool undecided)
+{
+	bool open = slot_open(a, f->word, &f->entry);
+	enum entry_status status = open ? head_status(f->entry.head) : ENTRY_UNBORN;
+	if (status == ENTRY_COMMITTED) {
+		bool goes = index_remove(a, f, COUNTER_evictions_index);
+		a->evicted += goes;
+		return goes;
+	}
+	if (status == ENTRY_PENDING && (!undecided || !entry_abort(&f->entry)))
+		return false;
+	if (status == ENTRY_UNBORN) /* damage: nobody can find it, nor retire its place */
+		return cas_seq_cst(f->slot, f->word, SLOT_EMPTY);
+	return slot_empty(a, f->slot, f->word, &f->entry);
+}
+
+static bool evict_slot(struct actor *a, const struct key *k, unsigned at, bool undecided)
 {
 	struct found f = { .at = at, .slot = probe_slot(k, at) };
 	f.word = load_seq_cst(f.slot);
 	if (f.word == SLOT_EMPTY)
 		return true;
-	bool goes = slot_place(f.word) < a->region->places && slot_hold(a, HAZARD_OLD, f.slot, f.word)
-			&& slot_open(a, f.word, &f.entry) && head_status(f.entry.head) == ENTRY_COMMITTED;
-	goes = goes && index_remove(a, &f, COUNTER_evictions_index);
-	a->evicted += goes;
+	if (slot_place(f.word) >= a->region->places) /* damage, too */
+		return cas_seq_cst(f.slot, f.word, SLOT_EMPTY);
+	bool goes = slot_hold(a, HAZARD_OLD, f.slot, f.word) && evict_held(a, &f, undecided);
 	hazard_clear(a, HAZARD_OLD);
 	return goes;
 }
@@ -342,14 +357,15 @@ static bool evict_slot(struct actor *a, const struct key *k, unsigned at)
 bool index_make_hole(struct actor *a, const struct key *k)
 {
 	uint32_t tried = 0;
-	for (unsigned tries = 0; tries < PROBE_SLOTS; tries++) {
-		unsigned at = coldest(a, k, tried);
-		if (at == PROBE_SLOTS)
-			return false;
-		if (evict_slot(a, k, at))
+	for (unsigned at = coldest(a, k, tried); at != PROBE_SLOTS; at = coldest(a, k, tried)) {
+		if (evict_slot(a, k, at, false))
 			return true;
 		tried |= 1u << at;
 	}
+	/* Nothing but undecided inserts, of dead processes as a rule, and words that lead past the arena. */
+	for (unsigned at = 0; at < PROBE_SLOTS; at++)
+		if (evict_slot(a, k, at, true))
+			return true;
 	return false;
 }
 

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the tests of one cache in one process share: a cache of the test's own, opened before it and destroyed after it,
+ * and shorthands for keys that are C strings.
+ *
+ * Tests of a layer below the public calls take an actor by kit_actor(), as the calls themselves do, and give it back by
+ * kit_release().  A second handle on the same cache (kit_second) is a second participant.
+ */
+#ifndef LARDER_TESTS_KIT_H
+#define LARDER_TESTS_KIT_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache/large.h"
+#include "cache/view.h"
+
+static struct larder *cache;
+static char kit_name[64];
+static bool kit_damaged; /* the test damages the cache: no check at its end */
+
+#define ok(call) cr_assert_eq((call), LARDER_OK, "%s", #call)
+#define is(call, status) cr_assert_eq((int)(call), (int)(status), "%s is not %s", #call, #status)
+
+static inline struct larder_options kit_options(uint64_t bytes, uint32_t create_flags)
+{
+	return (struct larder_options){ .size = sizeof(struct larder_options), .bytes = bytes, .create_flags = create_flags,
+		.namespaces = 16, .participants = 16 };
+}
+
+static inline void kit_open_with(const struct larder_options *o)
+{
+	(void)snprintf(kit_name, sizeof kit_name, "test-%d-unit", (int)getpid());
+	(void)larder_destroy(kit_name);
+	is(larder_open_with(kit_name, o, &cache), LARDER_OK);
+}
+
+static inline void kit_open(void)
+{
+	struct larder_options o = kit_options(UINT64_C(1) << 20, 0);
+	kit_open_with(&o);
+}
+static inline void kit_open_plain(void)
+{
+	struct larder_options o = kit_options(UINT64_C(1) << 20, LARDER_PLAIN);
+	kit_open_with(&o);
+}
+static inline void kit_open_checksum(void)
+{
+	struct larder_options o = kit_options(UINT64_C(1) << 20, LARDER_CHECKSUM);
+	kit_open_with(&o);
+}
+
+static inline void kit_report(const char *text, void *arg)
+{
+	(void)arg;
+	if (!kit_damaged)
+		cr_log_error("%s", text);
+}
+
+/* No test leaves a cache behind that is not whole. */
+static inline void kit_close(void)
+{
+	uint64_t faults = 0;
+	enum larder_status status = cache != NULL ? larder_check(cache, kit_report, NULL, &faults) : LARDER_OK;
+	larder_close(&cache);
+	(void)larder_destroy(kit_name);
+	if (!kit_damaged && status != LARDER_DETACHED)
+		cr_assert(status == LARDER_OK && faults == 0, "check: status %d, %lu faults", status, (unsigned long)faults);
+}
+
+static inline struct larder *kit_another(uint32_t flags)
+{
+	struct larder *other;
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	o.flags = flags | (flags & LARDER_INSPECT ? 0 : LARDER_ATTACH_ONLY);
+	is(larder_open_with(kit_name, &o, &other), LARDER_OK);
+	return other;
+}
+
+/* ---- Public calls, for keys and values that are C strings ------------------------------------------------------------ */
+
+static inline enum larder_status put_text(const char *key, const char *value)
+{
+	return larder_set(cache, 0, key, strlen(key), value, strlen(value), LARDER_TTL_DEFAULT);
+}
+static inline enum larder_status del_text(const char *key) { return larder_delete(cache, 0, key, strlen(key)); }
+static inline enum larder_status has_text(const char *key) { return larder_exists(cache, 0, key, strlen(key)); }
+
+static inline void reads_in(struct larder *from, uint32_t ns, const char *key, const char *value)
+{
+	char buffer[4096];
+	size_t n = 0;
+	enum larder_status status = larder_get(from, ns, key, strlen(key), buffer, sizeof buffer, &n);
+	if (value == NULL) {
+		is(status, LARDER_MISS);
+		return;
+	}
+	is(status, LARDER_OK);
+	cr_assert(n == strlen(value) && memcmp(buffer, value, n) == 0, "%s reads as \"%.*s\", not \"%s\"", key, (int)n, buffer, value);
+}
+/* NULL: misses. */
+static inline void reads(const char *key, const char *value) { reads_in(cache, 0, key, value); }
+
+static inline struct larder_meta meta_of(const char *key)
+{
+	struct larder_meta meta = { 0 };
+	size_t n;
+	enum larder_status status = larder_get_with(cache, 0, key, strlen(key), NULL, 0, &n, LARDER_NO_COUNT, &meta);
+	cr_assert(status == LARDER_OK || status == LARDER_SHORT, "get of %s: %d", key, status);
+	return meta;
+}
+
+static inline struct larder_stat stat_now(void)
+{
+	struct larder_stat stat;
+	is(larder_stat(cache, &stat), LARDER_OK);
+	return stat;
+}
+
+static inline struct larder_info info_now(void)
+{
+	struct larder_info info;
+	is(larder_info(cache, &info), LARDER_OK);
+	return info;
+}
+
+static inline void sleep_ms(long ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	while (nanosleep(&t, &t) != 0 && errno == EINTR)
+		;
+}
+
+/* Bytes that tell where they belong: no two seeds have a long stretch in common. */
+static inline void pattern(unsigned char *to, size_t bytes, uint64_t seed)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		if (i % 8 == 0)
+			seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		to[i] = (unsigned char)(seed >> (8 * (i % 8)));
+	}
+}
+
+/* Sets keys "PREFIX0", "PREFIX1", … of `bytes` bytes each, until `total` bytes of values went in. */
+static inline unsigned fill(const char *prefix, size_t bytes, size_t total, int64_t ttl_ms)
+{
+	unsigned char value[4096];
+	char key[32];
+	unsigned n = 0;
+	for (size_t done = 0; done < total; done += bytes, n++) {
+		int length = snprintf(key, sizeof key, "%s%u", prefix, n);
+		pattern(value, bytes, n);
+		is(larder_set(cache, 0, key, (size_t)length, value, bytes, ttl_ms), LARDER_OK);
+	}
+	return n;
+}
+
+/* How many of the keys that fill() set are still there; whole, or the test fails. */
+static inline unsigned count_filled(const char *prefix, size_t bytes, unsigned keys)
+{
+	unsigned char value[4096], wanted[4096];
+	char key[32];
+	unsigned there = 0;
+	for (unsigned i = 0; i < keys; i++) {
+		size_t n = 0;
+		int length = snprintf(key, sizeof key, "%s%u", prefix, i);
+		enum larder_status status = larder_get(cache, 0, key, (size_t)length, value, sizeof value, &n);
+		if (status == LARDER_MISS)
+			continue;
+		pattern(wanted, bytes, i);
+		cr_assert(status == LARDER_OK && n == bytes && memcmp(value, wanted, n) == 0, "%s: status %d, %zu bytes", key, status, n);
+		there++;
+	}
+	return there;
+}
+
+/* ---- Below the public calls ---------------------------------------------------------------------------------------------- */
+
+static inline struct actor *kit_actor_of(struct larder *of)
+{
+	struct actor *a;
+	is(call_begin(of, &a), LARDER_OK);
+	return a;
+}
+static inline struct actor *kit_actor(void) { return kit_actor_of(cache); }
+static inline void kit_release(struct actor *a) { call_end_clear(a); }
+
+static inline struct key kit_key(const char *text)
+{
+	/* Else gcc follows a constant key into the hash and warns of branches that it never takes. */
+	__asm__("" : "+r"(text));
+	return key_make(&cache->region, text, strlen(text), 0, false);
+}
+
+/* The slot that leads to the key, which is there. */
+static inline uint64_t kit_slot(const char *text)
+{
+	struct key k = kit_key(text);
+	struct found f;
+	struct actor *a = kit_actor();
+	is(index_find(a, &k, &f), SEARCH_FOUND);
+	kit_release(a);
+	return f.word;
+}
+static inline struct shm_entry *kit_entry(const char *text) { return region_entry(&cache->region, slot_place(kit_slot(text))); }
+
+/* The segment that the key's entry lies in, and its word. */
+static inline uint32_t kit_segment(const char *text) { return geo_segment(&cache->region.geo, slot_place(kit_slot(text))); }
+static inline uint64_t kit_segword(uint32_t segment) { return load_acquire(region_segword(&cache->region, segment)); }
+
+/* A key of another probe slot or the same bucket can be found by trying: the next number whose key has this home. */
+static inline unsigned next_in_bucket(const char *prefix, unsigned from, const struct shm_bucket *home, char key[32])
+{
+	for (unsigned i = from;; i++) {
+		(void)snprintf(key, 32, "%s%u", prefix, i);
+		if (kit_key(key).home == home)
+			return i;
+	}
+}
+
+#endif
