@@ -31,6 +31,18 @@
 #include "base/message.h"
 #include "shm/participant.h"
 
+/* Sanitizers make mlock() a call that does nothing and reports success. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SCENE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SCENE_SANITIZED 1
+#endif
+#endif
+#ifndef SCENE_SANITIZED
+#define SCENE_SANITIZED 0
+#endif
+
 #define SCENE_DIRECTORY "/dev/shm/"
 #define SCENE_WAIT_MS 20000
 
