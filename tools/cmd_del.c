@@ -4,6 +4,8 @@
  */
 #include "tool.h"
 
+#include <stdlib.h>
+
 static const struct option longs[] = { LONG_HELP, LONG_NAMESPACE, LONG_HEX, LONG_QUIET, LONG_END };
 
 static int delete_key(struct larder *cache, uint32_t ns, struct bytes key, bool quiet)
@@ -15,15 +17,16 @@ static int delete_key(struct larder *cache, uint32_t ns, struct bytes key, bool 
 	return status == LARDER_MISS && quiet ? TOOL_NOT_FOUND : report_key(status, key);
 }
 
-static int delete_keys(struct larder *cache, const char *name, char **keys, bool hex, bool quiet)
+static int delete_keys(struct larder *cache, const char *name, const struct bytes *keys, int count,
+		bool quiet)
 {
 	uint32_t ns;
 	int worst = namespace_find(cache, name, &ns);
 
 	if (worst != TOOL_OK)
 		return worst;
-	for (; *keys; keys++) {
-		int code = delete_key(cache, ns, key_argument(*keys, hex), quiet);
+	for (int i = 0; i < count; i++) {
+		int code = delete_key(cache, ns, keys[i], quiet);
 		worst = code > worst ? code : worst;
 	}
 	return worst;
@@ -43,13 +46,14 @@ static int run(int argc, char **argv)
 		quiet |= option == 'q';
 	}
 	operands_expect(argc, 2, argc);
-	for (int i = optind + 1; i < argc; i++)
-		key_argument(argv[i], hex); /* a mistake in the last one must not show only when the first is gone */
+	int count = argc - optind - 1;
+	struct bytes *keys = key_arguments(argv + optind + 1, count, hex);
 	int code = cache_attach(argv[optind], &cache);
-	if (code != TOOL_OK)
-		return code;
-	code = delete_keys(cache, ns, argv + optind + 1, hex, quiet);
-	larder_close(&cache);
+	if (code == TOOL_OK) {
+		code = delete_keys(cache, ns, keys, count, quiet);
+		larder_close(&cache);
+	}
+	free(keys);
 	return code;
 }
 

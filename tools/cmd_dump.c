@@ -19,8 +19,9 @@
 
 struct dump {
 	struct larder *cache;
-	const char *ns, *prefix;
-	bool one_namespace, hex, quiet;
+	const char *ns;
+	struct bytes prefix;
+	bool one_namespace, quiet;
 	struct namespace_names names;
 	struct dump_writer writer;
 	uint64_t entries, skipped;
@@ -91,7 +92,6 @@ static int write_error(const struct dump *dump, const char *path)
 
 static int write_dump(struct dump *dump, FILE *out, const char *path)
 {
-	struct bytes prefix = prefix_argument(dump->prefix, dump->hex);
 	uint32_t ns = LARDER_ALL_NAMESPACES;
 	int code = dump->one_namespace ? namespace_find(dump->cache, dump->ns, &ns) : TOOL_OK;
 
@@ -102,8 +102,8 @@ static int write_dump(struct dump *dump, FILE *out, const char *path)
 	code = namespace_each(dump->cache, dump_namespace, dump);
 	if (code != TOOL_OK)
 		return dump->write_error ? write_error(dump, path) : code;
-	enum larder_status status = larder_iterate(dump->cache, ns, prefix.data, prefix.count, LARDER_ITERATE_VALUES,
-			dump_entry, dump);
+	enum larder_status status = larder_iterate(dump->cache, ns, dump->prefix.data, dump->prefix.count,
+			LARDER_ITERATE_VALUES, dump_entry, dump);
 	if (status < 0)
 		return report_cache(status);
 	return dump->write_error || !dump_end(&dump->writer) ? write_error(dump, path) : TOOL_OK;
@@ -185,7 +185,10 @@ static int run_on(struct dump *dump, const char *cache, const char *path)
 
 static int run(int argc, char **argv)
 {
-	struct dump dump = { .ns = "", .prefix = "" };
+	static char empty[] = "";
+	struct dump dump = { .ns = "" };
+	char *prefix = empty;
+	bool hex = false;
 	int option;
 
 	while ((option = option_next(argc, argv, ":hN:xqp:", longs)) != -1) {
@@ -193,12 +196,13 @@ static int run(int argc, char **argv)
 			dump.ns = optarg;
 			dump.one_namespace = true;
 		} else if (option == 'p') {
-			dump.prefix = optarg;
+			prefix = optarg;
 		}
-		dump.hex |= option == 'x';
+		hex |= option == 'x';
 		dump.quiet |= option == 'q';
 	}
 	operands_expect(argc, 1, 2);
+	dump.prefix = prefix_argument(prefix, hex);
 	return run_on(&dump, argv[optind], argc - optind == 2 ? argv[optind + 1] : "-");
 }
 

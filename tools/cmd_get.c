@@ -88,9 +88,8 @@ static int print_value(const struct request *request, struct bytes key, const st
 	return TOOL_OK;
 }
 
-static int get(struct larder *cache, const struct request *request, const char *text)
+static int get(struct larder *cache, const struct request *request, struct bytes key)
 {
-	struct bytes key = key_argument(text, request->hex);
 	struct value value = { 0 };
 	uint32_t ns;
 	int code = namespace_find(cache, request->ns, &ns);
@@ -130,10 +129,11 @@ static int run(int argc, char **argv)
 	while ((option = option_next(argc, argv, ":hN:xjqnMS", longs)) != -1)
 		apply(option, &request);
 	operands_expect(argc, 2, 2);
+	struct bytes key = key_argument(argv[optind + 1], request.hex);
 	int code = cache_inspect(argv[optind], &cache);
 	if (code != TOOL_OK)
 		return code;
-	code = get(cache, &request, argv[optind + 1]);
+	code = get(cache, &request, key);
 	larder_close(&cache);
 	return code;
 }

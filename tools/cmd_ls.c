@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct listing {
-	const char *ns, *prefix;
+	const char *ns;
+	struct bytes prefix;
 	bool all, hex, json, tall, stale; /* tall: the long form */
 	struct namespace_names names;
 	uint64_t seen, limit;
@@ -71,7 +72,6 @@ static bool print_entry(const struct larder_entry *entry, void *arg)
 
 static int list(struct larder *cache, struct listing *listing)
 {
-	struct bytes prefix = prefix_argument(listing->prefix, listing->hex);
 	uint32_t ns = LARDER_ALL_NAMESPACES;
 	int code = listing->all ? TOOL_OK : namespace_find(cache, listing->ns, &ns);
 
@@ -82,7 +82,7 @@ static int list(struct larder *cache, struct listing *listing)
 	if (listing->tall && !listing->json)
 		printf("%12s  %10s  %4s  %-5s  %sKEY\n", "SIZE", "TTL", "HITS", "POOL",
 				listing->all ? "NAMESPACE  " : "");
-	enum larder_status status = larder_iterate(cache, ns, prefix.data, prefix.count,
+	enum larder_status status = larder_iterate(cache, ns, listing->prefix.data, listing->prefix.count,
 			listing->stale ? LARDER_ITERATE_STALE : 0, print_entry, listing);
 	return status < 0 ? report_cache(status) : TOOL_OK;
 }
@@ -91,8 +91,6 @@ static void apply(int option, struct listing *listing)
 {
 	if (option == 'N')
 		listing->ns = optarg;
-	else if (option == 'p')
-		listing->prefix = optarg;
 	else if (option == 'c')
 		listing->limit = version_argument("limit", optarg);
 	listing->all |= option == 'a';
@@ -104,15 +102,20 @@ static void apply(int option, struct listing *listing)
 
 static int run(int argc, char **argv)
 {
-	struct listing listing = { .ns = "", .prefix = "" };
+	static char empty[] = "";
+	struct listing listing = { .ns = "" };
+	char *prefix = empty;
 	struct larder *cache;
 	int option;
 
-	while ((option = option_next(argc, argv, ":hN:xjap:lSc:", longs)) != -1)
+	while ((option = option_next(argc, argv, ":hN:xjap:lSc:", longs)) != -1) {
 		apply(option, &listing);
+		prefix = option == 'p' ? optarg : prefix;
+	}
 	operands_expect(argc, 1, 1);
 	if (listing.all && *listing.ns)
 		usage_error("--all and --namespace exclude each other");
+	listing.prefix = prefix_argument(prefix, listing.hex);
 	int code = cache_inspect(argv[optind], &cache);
 	if (code != TOOL_OK)
 		return code;

@@ -116,13 +116,18 @@ static int set(struct larder *cache, const struct request *request, struct bytes
 	return request->json ? print_result(&result) : TOOL_OK;
 }
 
-static int take_value(int argc, char **argv, struct bytes *value)
+/* *owned is for free(): NULL for a value that is an argument. */
+static int take_value(int argc, char **argv, struct bytes *value, void **owned)
 {
+	*owned = NULL;
 	if (argc - optind == 3 && strcmp(argv[optind + 2], "-")) {
 		*value = (struct bytes){ (const unsigned char *)argv[optind + 2], strlen(argv[optind + 2]) };
 		return TOOL_OK;
 	}
-	return read_all(value) ? TOOL_OK : complain_errno("cannot read the value from standard input");
+	if (!read_all(value))
+		return complain_errno("cannot read the value from standard input");
+	*owned = (void *)(uintptr_t)value->data;
+	return TOOL_OK;
 }
 
 static void check_append(const struct request *request)
@@ -138,6 +143,7 @@ static int run(int argc, char **argv)
 {
 	struct request request = { .ns = "", .set = LARDER_SET_OPTIONS_INIT };
 	struct bytes value;
+	void *owned;
 	struct larder *cache;
 	int option;
 
@@ -148,14 +154,15 @@ static int run(int argc, char **argv)
 	operands_expect(argc, 2, 3);
 	check_append(&request);
 	struct bytes key = key_argument(argv[optind + 1], request.hex);
-	int code = take_value(argc, argv, &value);
+	int code = take_value(argc, argv, &value, &owned);
 	if (code != TOOL_OK)
 		return code;
 	code = cache_attach(argv[optind], &cache);
-	if (code != TOOL_OK)
-		return code;
-	code = set(cache, &request, key, value);
-	larder_close(&cache);
+	if (code == TOOL_OK) {
+		code = set(cache, &request, key, value);
+		larder_close(&cache);
+	}
+	free(owned);
 	return code;
 }
 

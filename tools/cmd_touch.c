@@ -5,6 +5,8 @@
  */
 #include "tool.h"
 
+#include <stdlib.h>
+
 static const struct option longs[] = {
 	LONG_HELP, LONG_NAMESPACE, LONG_HEX, LONG_QUIET,
 	{ "ttl", required_argument, NULL, 't' },
@@ -26,15 +28,15 @@ static int touch(struct larder *cache, uint32_t ns, struct bytes key, const stru
 	return status == LARDER_MISS && request->quiet ? TOOL_NOT_FOUND : report_key(status, key);
 }
 
-static int touch_all(struct larder *cache, const struct request *request, char **keys)
+static int touch_all(struct larder *cache, const struct request *request, const struct bytes *keys, int count)
 {
 	uint32_t ns;
 	int worst = namespace_find(cache, request->ns, &ns);
 
 	if (worst != TOOL_OK)
 		return worst;
-	for (; *keys; keys++) {
-		int code = touch(cache, ns, key_argument(*keys, request->hex), request);
+	for (int i = 0; i < count; i++) {
+		int code = touch(cache, ns, keys[i], request);
 		worst = code > worst ? code : worst;
 	}
 	return worst;
@@ -59,13 +61,14 @@ static int run(int argc, char **argv)
 	while ((option = option_next(argc, argv, ":hN:xqt:", longs)) != -1)
 		apply(option, &request);
 	operands_expect(argc, 2, argc);
-	for (int i = optind + 1; i < argc; i++)
-		key_argument(argv[i], request.hex);
+	int count = argc - optind - 1;
+	struct bytes *keys = key_arguments(argv + optind + 1, count, request.hex);
 	int code = cache_attach(argv[optind], &cache);
-	if (code != TOOL_OK)
-		return code;
-	code = touch_all(cache, &request, argv + optind + 1);
-	larder_close(&cache);
+	if (code == TOOL_OK) {
+		code = touch_all(cache, &request, keys, count);
+		larder_close(&cache);
+	}
+	free(keys);
 	return code;
 }
 

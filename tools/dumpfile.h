@@ -75,6 +75,7 @@ struct dump_reader {
 	uint64_t off;           /* of the next record */
 	uint64_t marker, number, digest;
 	bool resumed;           /* after damage: numbers and digest no longer follow from what was read */
+	bool gap;               /* the record at off is whole, but records before it are missing */
 	uint64_t lost;          /* records known to be missing */
 	int error;              /* errno of a read that failed */
 	unsigned char *window;  /* bytes [window_off, window_off + window_bytes) of the file */

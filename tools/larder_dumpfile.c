@@ -330,9 +330,11 @@ static enum dump_result check_number(struct dump_reader *reader, const struct du
 	if (record->number < expected)
 		return fail(reader, DUMP_BAD, "at byte %" PRIu64 ": record %" PRIu64 " comes again or out of order",
 				reader->off, record->number);
-	if (!reader->resumed)
+	if (!reader->resumed) {
+		reader->gap = true;
 		return fail(reader, DUMP_BAD, "at byte %" PRIu64 ": records %" PRIu64 " to %" PRIu64 " are missing",
 				reader->off, expected, record->number - 1);
+	}
 	reader->lost += record->number - expected;
 	reader->number = record->number;
 	return DUMP_OK;
@@ -406,6 +408,10 @@ enum dump_result dump_resume(struct dump_reader *reader)
 	if (!reader->off && !marker_from_trailer(reader))
 		return fail(reader, DUMP_END, "neither header nor trailer can be read: no telling what is a record");
 	reader->resumed = true;
+	if (reader->gap) {
+		reader->gap = false;
+		return DUMP_OK;
+	}
 	for (uint64_t off = reader->off; (off = find_marker(reader, off + 1)) < reader->size;) {
 		const unsigned char *head = window_at(reader, off, HEAD_BYTES);
 		if (head && head_is_whole(head, reader->marker)) {

@@ -224,41 +224,49 @@ static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	int lower = tolower((unsigned char)c);
-	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+	return tolower((unsigned char)c) - 'a' + 10;
 }
 
-/* Decodes into memory that lives as long as the program, as the arguments themselves do. */
-static struct bytes hex_bytes(const char *text)
+/* Decodes in place: arguments of the program are its own to change. */
+static struct bytes hex_bytes(char *text)
 {
 	size_t count = strlen(text) / 2;
-	unsigned char *data = malloc(count + 1);
+	unsigned char *data = (unsigned char *)text;
 
-	if (!data)
-		usage_error("no memory for the key");
-	for (size_t i = 0; i < count; i++) {
-		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-		if (high < 0 || low < 0)
-			usage_error("key '%s' is not hexadecimal", text);
-		data[i] = (unsigned char)(high << 4 | low);
-	}
 	if (text[2 * count])
 		usage_error("key '%s' has an odd number of hexadecimal digits", text);
+	if (text[strspn(text, "0123456789abcdefABCDEF")])
+		usage_error("key '%s' is not hexadecimal", text);
+	for (size_t i = 0; i < count; i++) {
+		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+		data[i] = (unsigned char)(high << 4 | low);
+	}
 	return (struct bytes){ data, count };
 }
 
-struct bytes prefix_argument(const char *text, bool hex)
+struct bytes prefix_argument(char *text, bool hex)
 {
 	if (hex)
 		return hex_bytes(text);
 	return (struct bytes){ (const unsigned char *)text, strlen(text) };
 }
 
-struct bytes key_argument(const char *text, bool hex)
+struct bytes key_argument(char *text, bool hex)
 {
 	struct bytes key = prefix_argument(text, hex);
 
 	if (!key.count || key.count > LARDER_KEY_MAX)
 		usage_error("a key has 1 to %u bytes, this one %zu", LARDER_KEY_MAX, key.count);
 	return key;
+}
+
+struct bytes *key_arguments(char **texts, int count, bool hex)
+{
+	struct bytes *keys = calloc((size_t)count, sizeof *keys);
+
+	if (!keys)
+		usage_error("no memory for %d keys", count);
+	for (int i = 0; i < count; i++)
+		keys[i] = key_argument(texts[i], hex);
+	return keys;
 }

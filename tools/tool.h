@@ -43,7 +43,7 @@ struct command {
 TOOL_COMMANDS(TOOL_DECLARE)
 #undef TOOL_DECLARE
 
-/* Bytes that somebody else owns, or (key_argument) that live as long as the program. */
+/* Bytes that somebody else owns. */
 struct bytes {
 	const unsigned char *data;
 	size_t count;
@@ -86,8 +86,10 @@ int64_t duration_argument(const char *what, const char *text); /* ms, above 0 */
 int64_t ttl_argument(const char *text);                        /* ms, or a LARDER_TTL_... */
 int64_t time_argument(const char *text);                       /* ms since 1970 */
 uint32_t mode_argument(const char *text);
-struct bytes key_argument(const char *text, bool hex);
-struct bytes prefix_argument(const char *text, bool hex); /* may be empty */
+/* Hexadecimal is decoded in place, so each argument can be read once only. */
+struct bytes key_argument(char *text, bool hex);
+struct bytes *key_arguments(char **texts, int count, bool hex); /* for free() */
+struct bytes prefix_argument(char *text, bool hex);             /* may be empty */
 
 /* ---- larder_cache.c: the way to a cache, and what went wrong with it ---- */
 
