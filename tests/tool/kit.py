@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the tests of the command share: running it, caches of their own, and TAP.
+
+A test file registers functions by @test and ends in main().  It is run as
+
+    test_FILE.py LARDER SOURCE_ROOT MANUAL_BUILD_DIRECTORY [PATTERN ...]
+
+with patterns only the tests whose names contain one of them.  Each test makes caches by names that no other run has,
+and destroys them.  The seed of what is drawn at random is printed; LARDER_SEED repeats a run.
+"""
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+LARDER, SOURCE, MANUAL = Path(sys.argv[1]).resolve(), Path(sys.argv[2]), Path(sys.argv[3])
+SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32))
+RANDOM = random.Random(SEED)
+FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED = range(5)
+COMMANDS = ["create", "destroy", "info", "get", "set", "del", "incr", "touch", "ls", "namespace", "flush", "stat",
+            "check", "dump", "load", "help"]
+TESTS = []
+
+
+class Skip(Exception):
+    pass
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def run(*arguments, data=b"", expect=FOUND, **options):
+    """Runs the command; fails unless its exit code is as expected.  Returns its output as bytes."""
+    done = subprocess.run([LARDER, *map(str, arguments)], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=60, **options)
+    said = done.stderr.decode(errors="replace")
+    assert done.returncode == expect, f"{arguments}: exit {done.returncode}, expected {expect}; said: {said}"
+    assert expect in (FOUND,) or said or "-q" in arguments or done.stdout, f"{arguments}: failed without a word"
+    run.said = said
+    return done.stdout
+
+
+def show(*arguments, **options):
+    return json.loads(run(*arguments, "--json", **options))
+
+
+def lines(*arguments, **options):
+    return [json.loads(line) for line in run(*arguments, "--json", **options).splitlines()]
+
+
+class Cache:
+    """A cache of its own name for one test."""
+    serial = 0
+
+    def __init__(self, *options):
+        Cache.serial += 1
+        self.name = f"test-tool.{os.getpid()}.{Cache.serial}"
+        self.options = options
+
+    def __enter__(self):
+        run("create", "--size", "8m", *self.options, self.name)
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run([LARDER, "destroy", "-f", self.name], check=False)
+
+    def __str__(self):
+        return self.name
+
+    def set(self, key, value, *options):
+        run("set", "-x", *options, self, key.hex(), data=value)
+
+    def get(self, key, *options, **more):
+        return run("get", "-x", *options, self, key.hex(), **more)
+
+    def keys(self):
+        """{(namespace, key): what ls says of it}"""
+        return {(entry["namespace"], key_of(entry)): entry for entry in lines("ls", "--all", self)}
+
+    def contents(self):
+        """All that a round trip keeps."""
+        return {place: (self.get(place[1], "-N", place[0]), entry["flags"], entry["counter"], entry["expires_at_ms"])
+                for place, entry in self.keys().items()}
+
+    def writes(self):
+        stat = show("stat", self)
+        return stat["sets"], stat["deletes"], stat["flushes"], stat["increments"], stat["entries"]
+
+
+def key_of(entry):
+    return bytes.fromhex(entry["key_hex"]) if "key_hex" in entry else entry["key"].encode()
+
+
+def temporary(content=None):
+    """Path of a file that goes with the run."""
+    temporary.serial += 1
+    path = Path(temporary.directory) / str(temporary.serial)
+    if content is not None:
+        path.write_bytes(content)
+    return path
+
+
+temporary.serial = 0
+
+
+def library():
+    """The library that the command runs with."""
+    found = re.search(r"liblarder\S* => (\S+)", subprocess.run(["ldd", LARDER], capture_output=True, text=True,
+                                                              check=False).stdout)
+    if not found:
+        raise Skip("the command is linked statically")
+    return found.group(1)
+
+
+def counters():
+    text = (SOURCE / "include" / "larder" / "counters.def").read_text()
+    return re.findall(r'^LARDER_COUNTER\((\w+), "(.*)"\)$', text, re.M)
+
+
+def passes(number, function):
+    """Runs one test and prints its line."""
+    name = function.__name__.replace("_", " ")
+    try:
+        function()
+    except Skip as why:
+        print(f"ok {number} - {name} # SKIP {why}", flush=True)
+        return True
+    except Exception: # pylint: disable=broad-except
+        print(f"not ok {number} - {name}")
+        print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), flush=True)
+        return False
+    print(f"ok {number} - {name}", flush=True)
+    return True
+
+
+def main():
+    patterns = sys.argv[4:]
+    chosen = [function for function in TESTS if not patterns or any(word in function.__name__ for word in patterns)]
+    print(f"1..{len(chosen)}\n# seed {SEED}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="larder-tool-") as temporary.directory:
+        failed = sum(not passes(number, function) for number, function in enumerate(chosen, 1))
+    sys.exit(1 if failed else 0)

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The manual against header, help texts and counters: nothing is missing in it, and its markup is right."""
+import re
+import shutil
+import subprocess
+
+from kit import COMMANDS, MANUAL, SOURCE, Skip, counters, main, run, test
+
+def pages():
+    """{file name: text} of the manual, the pages made by the build included."""
+    found = {path.name: path for path in (SOURCE / "tools" / "man").glob("larder*.[137]")}
+    for made in (SOURCE / "tools" / "man").glob("*.in"):
+        found[made.stem] = MANUAL / made.stem
+    return {name: path.read_text() for name, path in found.items()}
+
+
+def exported():
+    header = (SOURCE / "include" / "larder.h").read_text()
+    return re.findall(r"^LARDER_API [^;(]*?(larder_\w+)\(", header, re.M)
+
+
+@test
+def mandoc_finds_no_fault_in_the_manual():
+    if not shutil.which("mandoc"):
+        raise Skip("there is no mandoc")
+    for name, text in pages().items():
+        done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning"], input=text, capture_output=True, text=True,
+                              check=False)
+        assert done.returncode == 0 and not done.stdout, (name, done.stdout)
+
+
+@test
+def every_command_has_a_page_with_its_options():
+    for command in COMMANDS:
+        text = pages()[f"larder-{command}.1"]
+        served = set(re.findall(r"^  (?:-\w, |    )--([a-z-]+)", run(command, "--help").decode(), re.M))
+        written = set(re.findall(r"^\.It .*?Fl -([a-z-]+)", text, re.M))
+        assert "help" in served and served == written, (command, served ^ written)
+        assert f".It Xr larder-{command} 1\n" in pages()["larder.1"], command
+
+
+@test
+def every_call_has_a_page():
+    assert len(exported()) > 35
+    families = {name: text for name, text in pages().items() if name.endswith(".3")}
+    names = (SOURCE / "tools" / "man" / "meson.build").read_text()
+    for call in exported():
+        homes = [name for name, text in families.items() if re.search(rf"^\.F[no] {call}\b", text, re.M)]
+        assert homes, f"{call} is in no page of section 3"
+        assert re.search(rf"'{call}(\.3)?'", names), f"{call}.3 is not installed"
+        assert any(re.search(rf"^\.Nm {call}( ,)?$", families[home], re.M) for home in homes), call
+
+
+@test
+def every_status_and_flag_is_in_the_manual():
+    header = (SOURCE / "include" / "larder.h").read_text()
+    statuses = re.findall(r"^\t(LARDER_\w+) = (-?\d+),?", header.split("enum larder_status {")[1].split("};")[0], re.M)
+    assert len(statuses) > 25
+    for name, number in statuses:
+        number = number.replace("-", "\\-")
+        assert f".It Dv {name} No {number}\n" in pages()["larder_strerror.3"], name
+    manual = "".join(pages().values())
+    for name in re.findall(r"^\t(LARDER_\w+) = ", header, re.M) + re.findall(r"^#define (LARDER_\w+)", header, re.M):
+        if name not in ("LARDER_H", "LARDER_API", "LARDER_COUNTER"):
+            assert name in manual, name
+
+
+@test
+def every_counter_is_in_the_manual():
+    for page in ("larder-stat.1", "larder_stat.3"):
+        for name, label in counters():
+            assert f".It Li {name}\n{label}\n" in pages()[page], (page, name)
+
+
+main()
