@@ -30,13 +30,14 @@ static uint64_t expiry_after(const struct region *r, uint64_t ttl_ms)
 	return (ttl_ms < 60000 ? moment_precise(r) : moment_coarse(r)) + ttl_ms;
 }
 
-/* When the entry expires; 0: never.  One that is given a moment in the past is born expired. */
+/* When the entry expires; 0: never.  One that is given a moment in the past is born expired.  f: what decide() saw, so that
+ * a value which expires in between is not given another time to live. */
 static uint64_t put_expiry(struct actor *a, const struct put *put, const struct found *f)
 {
 	const struct region *r = a->region;
 	if (put->expires_at_ms != 0)
 		return put->expires_at_ms - clock_wall_ms() >= LARDER_TTL_MAX ? 0 : moment_of_wall(r, put->expires_at_ms);
-	if (f != NULL && (put->keep_ttl || put->ttl_ms == LARDER_TTL_KEEP) && entry_life(r, &f->entry) == LIFE_LIVE)
+	if (f != NULL && (put->keep_ttl || put->ttl_ms == LARDER_TTL_KEEP))
 		return entry_expiry(&f->entry);
 	if (put->ttl_ms > 0)
 		return expiry_after(r, (uint64_t)put->ttl_ms);
@@ -167,11 +168,23 @@ struct chunks chunks_of(const struct region *r, const struct entry *e)
 	return c.bytes <= r->geo.value_max_bytes ? c : (struct chunks){ 0 };
 }
 
-/* What was found, as the operation may see it: NULL if it is expired or flushed.  Identity stays: it is written over. */
+/* A plain set looks at nothing that the entry contains; all others must not make a damaged value good again. */
+static bool put_sound(struct actor *a, const struct put *put, const struct found *f)
+{
+	bool blind = put->decide == put_by_mode && put->mode == LARDER_SET;
+	if (blind || entry_checksum_good(&f->entry))
+		return true;
+	count(a, checksum_errors, 1);
+	return false;
+}
+
+/* What was found, as the operation may see it: NULL if it is expired, flushed or damaged.  Identity stays: it is written
+ * over. */
 static enum put_next put_look(struct actor *a, struct put *put, const struct found *f, bool found)
 {
 	enum life life = found ? entry_life(a->region, &f->entry) : LIFE_FLUSHED;
-	bool live = life == LIFE_LIVE;
+	bool live = life == LIFE_LIVE && put_sound(a, put, f);
+	put->live = live;
 	if (put->kept_word != 0 && (!live || f->word != put->kept_word)) {
 		put->answer = LARDER_CHANGED;
 		return PUT_ANSWER;
@@ -207,10 +220,12 @@ static enum put_step put_write_found(struct actor *a, struct put *put, struct fo
 		index_make_hole(a, &put->key);
 		return STEP_AGAIN;
 	}
+	if (unlikely(draft_units(&put->draft) > geo_units(&a->region->geo))) {
+		*status = LARDER_TOO_LARGE; /* a long key in a cache of small segments: not even the manifest of its value fits */
+		return STEP_END;
+	}
 	if (unlikely(!put_room(a, put, found ? f : NULL, &room))) {
-		if (put->frozen) /* a frozen counter that cannot be replaced goes: it would stand still for ever */
-			index_remove(a, f, COUNTER_evictions_need);
-		*status = put_make_room(a, put);
+		*status = put_make_room(a, put); /* a frozen counter stays: it can be read, and is moved when there is room */
 		return *status == LARDER_OK ? STEP_AGAIN : STEP_END;
 	}
 	struct chunks chunks = found ? chunks_of(a->region, &f->entry) : (struct chunks){ 0 };
@@ -231,8 +246,9 @@ static enum put_step put_once(struct actor *a, struct put *put, enum larder_stat
 		return STEP_END;
 	}
 	bool found = s == SEARCH_FOUND;
-	if (found && unlikely((int32_t)(entry_generation(&f.entry) - generation) > 0))
-		return STEP_AGAIN; /* it is of a generation after ours: take the fresh one */
+	if (found && unlikely((int32_t)(entry_generation(&f.entry) - generation) > 0)
+			&& generation_present(namespace_generation(a->region, put->key.ns)) != generation)
+		return STEP_AGAIN; /* it is of a generation after ours: take the fresh one; ahead of that, too, it is damage */
 	put->frozen = false;
 	switch (put_look(a, put, &f, found)) {
 	case PUT_ANSWER:
@@ -243,7 +259,7 @@ static enum put_step put_once(struct actor *a, struct put *put, enum larder_stat
 	case PUT_AGAIN:
 		return STEP_AGAIN;
 	default:
-		draft_complete(a, put, found ? &f : NULL, generation);
+		draft_complete(a, put, put->live ? &f : NULL, generation);
 		return put_write_found(a, put, &f, found, status);
 	}
 }

@@ -41,6 +41,7 @@ struct put {
 	char digits[24];
 	uint64_t cell;            /* a counter's first value */
 	bool frozen;              /* decide() froze the counter that it found */
+	bool live;                /* decide() was shown what was found */
 };
 
 /* LARDER_OK, put->answer, or a failure. */

@@ -133,50 +133,61 @@ static cold enum larder_status get_key(struct larder *cache, struct actor *a, co
 }
 
 /* The value of an entry that is held, if there is nothing special about it; else the general way is to look at it. */
-static inline bool take_plain(struct actor *a, const struct key *k, uint64_t slot, struct octet *frequency, const struct sink *to)
+static inline __attribute__((always_inline)) bool take_plain(struct actor *a, const struct key *k, uint64_t slot, struct octet *frequency, const struct sink to)
 {
 	struct entry e;
 	if (unlikely(!slot_open(a, slot, &e)) || unlikely(head_status(e.head) != ENTRY_COMMITTED))
 		return false;
 	if (unlikely(head_fields(e.head) & (FIELD_KIND | FIELD_CHECKSUM)) || unlikely(!entry_has_key(&e, k)))
 		return false;
-	if (unlikely(entry_life(a->region, &e) != LIFE_LIVE) || unlikely(e.value_bytes > to->capacity))
+	if (unlikely(entry_life(a->region, &e) != LIFE_LIVE) || unlikely(e.value_bytes > to.capacity))
 		return false;
-	if (to->length != NULL)
-		*to->length = e.value_bytes;
-	copy_value(to->buffer, e.value, e.value_bytes);
+	if (to.length != NULL)
+		*to.length = e.value_bytes;
+	copy_value(to.buffer, e.value, e.value_bytes);
 	frequency_use(frequency);
 	count(a, hits, 1);
 	return true;
 }
 
 /* The common get on one screen: the first slot of the home bucket with the right tag has it.  False: nothing was done. */
-static inline bool get_at_home(struct actor *a, const struct key *k, const struct sink *to)
+static inline __attribute__((always_inline)) bool get_at_home(struct actor *a, const struct key *k, const struct sink to)
 {
 	uint32_t match = bucket_match(k->home, hash_tag(k->hash));
 	if (unlikely(match == 0))
 		return false;
 	unsigned i = (unsigned)__builtin_ctz(match);
 	uint64_t slot = load_acquire(&k->home->slot[i]);
-	if (unlikely(!slot_matches(a->region, slot, hash_tag(k->hash))) || unlikely(!slot_hold(a, HAZARD_READ, &k->home->slot[i], slot)))
+	if (unlikely(!slot_matches(a->region, slot, hash_tag(k->hash))))
+		return false;
+	entry_prefetch(a->region, slot_place(slot));
+	if (unlikely(!slot_hold(a, HAZARD_READ, &k->home->slot[i], slot)))
 		return false;
 	return take_plain(a, k, slot, &k->home->frequency[i], to);
 }
 
-static inline __attribute__((always_inline)) enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const struct sink *to)
+/* Everything but the common case; makes the key again, so that the common one needs no memory for it. */
+static cold enum larder_status get_slow(struct larder *cache, struct actor *a, uint32_t ns, const void *key, size_t key_bytes, const struct sink *to)
+{
+	struct key k = key_make(&cache->region, key, key_bytes, ns, false);
+	return get_key(cache, a, &k, to);
+}
+
+static inline __attribute__((always_inline)) enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key,
+		size_t key_bytes, const struct sink to)
 {
 	struct actor *a;
 	enum larder_status status = key_check(cache, ns, key, key_bytes);
 	if (unlikely(status != LARDER_OK))
 		return status;
 	if (unlikely(cache->crew == NULL))
-		return view_get(cache, ns, key, key_bytes, to->buffer, to->capacity, to->length, to->flags, to->meta);
-	struct key k = key_make(&cache->region, key, key_bytes, ns, false);
+		return view_get(cache, ns, key, key_bytes, to.buffer, to.capacity, to.length, to.flags, to.meta);
+	const struct key k = key_make(&cache->region, key, key_bytes, ns, false);
 	status = call_begin(cache, &a);
 	if (unlikely(status != LARDER_OK))
 		return status;
-	if (unlikely(to->flags != 0) || unlikely(to->meta != NULL) || unlikely(!get_at_home(a, &k, to)))
-		status = get_key(cache, a, &k, to);
+	if (to.flags != 0 || to.meta != NULL || unlikely(!get_at_home(a, &k, to)))
+		status = get_slow(cache, a, ns, key, key_bytes, &(struct sink){ to.buffer, to.capacity, to.length, to.flags, to.meta });
 	hazard_clear(a, HAZARD_READ);
 	call_end(a);
 	return status;
@@ -185,20 +196,20 @@ static inline __attribute__((always_inline)) enum larder_status get_call(struct 
 enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		void *buffer, size_t capacity, size_t *length)
 {
-	return get_call(cache, ns, key, key_bytes, &(struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
+	return get_call(cache, ns, key, key_bytes, (struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
 }
 
 enum larder_status larder_get_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		void *buffer, size_t capacity, size_t *length, uint32_t flags, struct larder_meta *meta)
 {
 	struct sink to = { .buffer = buffer, .capacity = capacity, .length = length, .flags = flags, .meta = meta };
-	return get_call(cache, ns, key, key_bytes, &to);
+	return get_call(cache, ns, key, key_bytes, to);
 }
 
 enum larder_status larder_exists(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes)
 {
 	struct sink to = { .flags = LARDER_NO_COUNT };
-	enum larder_status status = get_call(cache, ns, key, key_bytes, &to);
+	enum larder_status status = get_call(cache, ns, key, key_bytes, to);
 	return status == LARDER_SHORT ? LARDER_OK : status;
 }
 
@@ -363,9 +374,7 @@ static void guess_home(const struct region *r, struct guess *g)
 	if (unlikely(!slot_matches(r, slot, hash_tag(g->key.hash))))
 		return;
 	g->slot = slot;
-	const char *line = (const char *)region_entry(r, slot_place(slot));
-	__builtin_prefetch(line);
-	__builtin_prefetch(line + LINE_BYTES);
+	entry_prefetch(r, slot_place(slot));
 }
 
 /* Names up to 16 places under one fence. */
@@ -383,7 +392,7 @@ static void name_batch(struct actor *a, const struct guess *g, unsigned n)
 }
 
 /* The guessed entry, if the slot still leads to it. */
-static inline bool take_guess(struct actor *a, const struct guess *g, const struct sink *to)
+static inline bool take_guess(struct actor *a, const struct guess *g, const struct sink to)
 {
 	/* HAZARD (acquire): the look after the naming. */
 	if (g->slot == SLOT_EMPTY || load_seq_cst(&g->key.home->slot[g->at]) != g->slot)
@@ -411,7 +420,7 @@ static void mget_batch(struct larder *cache, struct actor *a, uint32_t ns, struc
 	name_batch(a, g, n);
 	for (unsigned i = 0; i < n; i++) {
 		struct sink to = item_sink(&items[i]);
-		if (items[i].status == LARDER_OK && !take_guess(a, &g[i], &to))
+		if (items[i].status == LARDER_OK && !take_guess(a, &g[i], to))
 			items[i].status = get_key(cache, a, &g[i].key, &to);
 	}
 	for (unsigned i = 0; i < n; i++)

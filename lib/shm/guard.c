@@ -42,11 +42,10 @@ static bool cover(const struct guarded *g, uintptr_t base, uintptr_t at)
 
 	if (at >= end || load_acquire(&g->base) != base)
 		return false;
-	void *got = mmap((void *)page, end - page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-	if (got == MAP_FAILED)
-		return false;
+	/* First: whoever reads zeros from the new pages, in whichever thread, then finds the flag set. */
 	octet_store_hint(lost, 1);
-	return true;
+	void *got = mmap((void *)page, end - page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return got != MAP_FAILED;
 }
 
 static bool ours(uintptr_t at)

@@ -34,7 +34,7 @@ static inline uint64_t hash_tag(uint64_t hash) { uint64_t tag = hash & 0xffff; r
 static inline uint64_t hash_group(const struct region *r, uint64_t hash) { return (hash >> 32) * r->geo.groups >> 32; }
 static inline unsigned hash_home(uint64_t hash) { return hash >> 16 & (GROUP_HOMES - 1); }
 
-static inline struct key key_make(const struct region *r, const void *data, size_t bytes, uint32_t ns, bool chunk)
+static inline __attribute__((always_inline)) struct key key_make(const struct region *r, const void *data, size_t bytes, uint32_t ns, bool chunk)
 {
 	struct key k = { .data = data, .bytes = (uint32_t)bytes, .ns = ns, .chunk = chunk };
 	k.hash = key_hash(r, data, k.bytes, ns, chunk);
@@ -97,7 +97,7 @@ static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t 
 }
 
 /* Bit i set: slot i carries the tag.  No branch depends on where: the next get's miss can begin while this one's lasts. */
-static inline uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
+static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
 {
 	uint32_t match = 0;
 #pragma GCC unroll 7

@@ -300,6 +300,9 @@ static cold enum larder_status join_first(struct crew *crew, struct worker **wor
 	uint64_t thread = thread_number();
 	enum larder_status status = LARDER_OK;
 
+	/* Once for each thread, and so the time to look whether the file is still there. */
+	if (region_lost(crew->region))
+		return LARDER_DETACHED;
 	/* Any value: it is there for its destructor. */
 	if (pthread_setspecific(thread_end, crew) != 0) {
 		message_set("%s: no memory for a thread-specific value", crew->region->path);

@@ -36,7 +36,7 @@ struct worker {
 enum larder_status crew_create(struct crew **crew, struct region *region, size_t tail_bytes);
 void crew_destroy(struct crew *crew);
 
-/* The calling thread's worker, registered: LARDER_OK; LARDER_NO_SLOT, LARDER_NO_MEMORY, LARDER_SYSTEM.  The fast path is one
+/* The calling thread's worker, registered: LARDER_OK; LARDER_NO_SLOT, LARDER_NO_MEMORY, LARDER_SYSTEM, LARDER_DETACHED.  The fast path is one
  * thread-local comparison (inline); the rest is crew_join_slow. */
 struct worker_cache { struct worker *worker; uint64_t handle_id; };
 extern _Thread_local struct worker_cache worker_cache __attribute__((tls_model("initial-exec"), visibility("hidden")));

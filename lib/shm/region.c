@@ -538,7 +538,7 @@ static enum larder_status map_file(struct region *r)
 	return errno == ENOMEM ? LARDER_NO_MEMORY : LARDER_SYSTEM;
 }
 
-/* Adding 0 makes a page present and writable and changes nothing that others see. */
+/* Adding 0 makes a page present and writable and changes nothing that others see.  For kernels before 5.14. */
 static void touch_pages(struct region *r)
 {
 	for (uint64_t at = 0; at < r->geo.bytes; at += PAGE_ALIGN) {
@@ -549,6 +549,17 @@ static void touch_pages(struct region *r)
 		else
 			(void)add_hint(w, 0);
 	}
+}
+
+/* The advice answers EFAULT where touching would be a SIGBUS: the file was truncated this moment. */
+static bool prefault(struct region *r)
+{
+	if (madvise(r->base, r->geo.bytes, r->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE) == 0)
+		return true;
+	if (errno != EINVAL)
+		return false;
+	touch_pages(r);
+	return true;
 }
 
 /* The pages are there already, all of them, and small: MADV_COLLAPSE alone changes that.  Step by step, since one stretch
@@ -591,9 +602,8 @@ static enum larder_status dress_mapping(struct region *r, uint32_t flags)
 		ask_for_huge_pages(r);
 	if ((flags & LARDER_NO_DUMP) != 0 && madvise(r->base, r->geo.bytes, MADV_DONTDUMP) != 0)
 		return failed(r->path, "LARDER_NO_DUMP");
-	if ((flags & LARDER_PREFAULT) != 0
-			&& madvise(r->base, r->geo.bytes, r->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE) != 0)
-		touch_pages(r);
+	if ((flags & LARDER_PREFAULT) != 0 && !prefault(r))
+		return failed(r->path, "LARDER_PREFAULT");
 	return (flags & LARDER_LOCK) != 0 ? lock_memory(r) : LARDER_OK;
 }
 
