@@ -22,7 +22,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define CATCH_TRIES 3000
+#define CATCH_S 1.5       /* to catch a worker in the phase wanted; twice that, to catch it in any call */
 #define PATIENCE_S 10.0 /* for workers to end once they are told to */
 
 /* In memory that is shared with the workers, for the sake of the board. */
@@ -39,7 +39,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: serve [-b MIB] [-n NAME] [-s SECONDS] [-w WORKERS] [DIRECTORY]\n"
 	      "Serves the files of DIRECTORY (/usr/share) to itself out of one cache.\n"
-	      "  -b MIB      size of the cache (64, or half of what /dev/shm has free)\n"
+	      "  -b MIB      size of the cache (a quarter of the files, but 4 to 64)\n"
 	      "  -n NAME     name of the cache (quickstart); one that is there is destroyed first\n"
 	      "  -s SECONDS  how long (6)\n"
 	      "  -w WORKERS  how many processes, 3 to 64 (4, or one for each CPU up to 8)\n",
@@ -59,12 +59,17 @@ static double number(const char *text, double least, double most)
 	return value;
 }
 
-/* Half of a small /dev/shm (a container's has 64 MiB), so that the rest of the machine can go on using it. */
-static uint64_t bytes_default(void)
+/* A quarter of what there is to serve, so that the cache has to choose what it keeps; and at most half of a small
+ * /dev/shm (a container's has 64 MiB), so that the rest of the machine can go on using it. */
+static uint64_t bytes_default(uint64_t files_bytes)
 {
 	struct statvfs room;
-	uint64_t bytes = UINT64_C(64) << 20;
+	uint64_t bytes = files_bytes / 4;
 
+	if (bytes < UINT64_C(4) << 20)
+		bytes = UINT64_C(4) << 20;
+	if (bytes > UINT64_C(64) << 20)
+		bytes = UINT64_C(64) << 20;
 	if (statvfs("/dev/shm", &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize / 2 < bytes)
 		bytes = (uint64_t)room.f_bavail * room.f_frsize / 2;
 	return bytes > LARDER_BYTES_MIN ? bytes : LARDER_BYTES_MIN;
@@ -82,7 +87,7 @@ static void options_read(struct outcome *outcome, int argc, char **argv)
 	static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
 
 	*outcome = (struct outcome){ .directory = "/usr/share", .cache_name = "quickstart", .workers = workers_default(),
-		.seconds = 6, .cache_bytes = bytes_default() };
+		.seconds = 6 };
 	for (int option; (option = getopt_long(argc, argv, "b:n:s:w:h", longs, NULL)) != -1;)
 		switch (option) {
 		case 'b': outcome->cache_bytes = (uint64_t)(number(optarg, 0.5, 1 << 20) * (1 << 20)); break;
@@ -118,13 +123,15 @@ static void cache_create(struct outcome *outcome, uint64_t usual_bytes)
 	larder_close(&cache);
 }
 
-/* Four times as much as the cache holds is plenty: then it has to choose what it keeps. */
 static void prepare(struct run *run)
 {
 	struct outcome *outcome = &run->outcome;
 
 	fprintf(stderr, "serve: looking for files in %s\n", outcome->directory);
-	corpus_scan(&run->corpus, outcome->directory, outcome->cache_bytes / 16, 4 * outcome->cache_bytes);
+	corpus_scan(&run->corpus, outcome->directory);
+	if (!outcome->cache_bytes)
+		outcome->cache_bytes = bytes_default(run->corpus.bytes);
+	corpus_cut(&run->corpus, outcome->cache_bytes / 16, 4 * outcome->cache_bytes);
 	if (!run->corpus.count)
 		errx(3, "%s: no file of at most %.1f MiB in it", outcome->directory, (double)outcome->cache_bytes / (16 << 20));
 	cache_create(outcome, corpus_usual_bytes(&run->corpus));
@@ -186,26 +193,25 @@ static void run_until(struct run *run, double second)
 	}
 }
 
-/* Stops a worker, if it can be had at one of two phases; it is the same worker that tells us where it stands. */
+/* Stops a worker, in one of two phases if it can be had there soon; it is the worker's own word where it stands. */
 static struct incident worker_catch(struct run *run, unsigned w, enum phase wanted, enum phase or_wanted)
 {
 	struct incident incident = { .worker = w, .pid = run->pids[w] };
 
-	for (int tries = 0; tries < CATCH_TRIES; tries++) {
+	for (double began_s = elapsed_s(run);;) {
 		int status;
 		kill(incident.pid, SIGSTOP);
 		if (waitpid(incident.pid, &status, WUNTRACED) != incident.pid || !WIFSTOPPED(status))
 			errx(4, "worker %u ended by itself (see above)", w);
 		incident.phase = (enum phase)run->board.tallies[w].phase;
-		if (incident.phase == wanted || incident.phase == or_wanted)
-			break;
-		if (tries + 1 < CATCH_TRIES) {
-			kill(incident.pid, SIGCONT);
-			nap_us((long)(random_next(&run->random) % 300));
-		}
+		incident.at_s = elapsed_s(run);
+		double tried_s = incident.at_s - began_s;
+		if (incident.phase == wanted || incident.phase == or_wanted || tried_s > 2 * CATCH_S ||
+				(tried_s > CATCH_S && incident.phase != OUTSIDE))
+			return incident;
+		kill(incident.pid, SIGCONT);
+		nap_us((long)(random_next(&run->random) % 300));
 	}
-	incident.at_s = elapsed_s(run);
-	return incident;
 }
 
 static void worker_kill(struct run *run, unsigned w)

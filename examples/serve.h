@@ -41,7 +41,8 @@ struct corpus {
 	size_t too_large, unreadable, left_out;
 };
 
-void corpus_scan(struct corpus *corpus, const char *directory, uint64_t file_max_bytes, uint64_t total_max_bytes);
+void corpus_scan(struct corpus *corpus, const char *directory);
+void corpus_cut(struct corpus *corpus, uint64_t file_max_bytes, uint64_t total_max_bytes);
 uint64_t corpus_usual_bytes(const struct corpus *corpus);
 void corpus_digest(struct corpus *corpus, uint64_t file_max_bytes);
 size_t corpus_pick(const struct corpus *corpus, uint64_t *random);

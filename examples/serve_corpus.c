@@ -54,28 +54,13 @@ static void corpus_shuffle(struct corpus *corpus)
 	}
 }
 
-/* Keeps as many files as make up total_max_bytes. */
-static void corpus_cut(struct corpus *corpus, uint64_t total_max_bytes)
-{
-	uint64_t bytes = 0;
-	size_t kept = 0;
-
-	while (kept < corpus->count && bytes + corpus->files[kept].bytes <= total_max_bytes)
-		bytes += corpus->files[kept++].bytes;
-	for (size_t i = kept; i < corpus->count; i++)
-		free(corpus->files[i].path);
-	corpus->left_out = corpus->count - kept;
-	corpus->count = kept;
-	corpus->bytes = bytes;
-}
-
 static int by_name(const FTSENT **a, const FTSENT **b)
 {
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* The regular files below a directory, but for those above file_max_bytes. */
-void corpus_scan(struct corpus *corpus, const char *directory, uint64_t file_max_bytes, uint64_t total_max_bytes)
+/* The regular files below a directory whose paths are keys. */
+void corpus_scan(struct corpus *corpus, const char *directory)
 {
 	char *roots[] = { (char *)(uintptr_t)directory, NULL };
 	FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, by_name);
@@ -85,16 +70,32 @@ void corpus_scan(struct corpus *corpus, const char *directory, uint64_t file_max
 	for (FTSENT *entry; (entry = fts_read(walk));) {
 		if (entry->fts_level == FTS_ROOTLEVEL && (entry->fts_info == FTS_NS || entry->fts_info == FTS_DNR))
 			errx(3, "%s: %s", directory, strerror(entry->fts_errno));
-		if (entry->fts_info != FTS_F || entry->fts_pathlen > LARDER_KEY_MAX)
-			continue;
-		if ((uint64_t)entry->fts_statp->st_size > file_max_bytes)
-			corpus->too_large++;
-		else
+		if (entry->fts_info == FTS_F && entry->fts_pathlen <= LARDER_KEY_MAX)
 			corpus_add(corpus, entry->fts_path, entry->fts_pathlen, (uint64_t)entry->fts_statp->st_size);
 	}
 	fts_close(walk);
 	corpus_shuffle(corpus);
-	corpus_cut(corpus, total_max_bytes);
+}
+
+/* Keeps files of at most file_max_bytes, and of these as many as make up total_max_bytes. */
+void corpus_cut(struct corpus *corpus, uint64_t file_max_bytes, uint64_t total_max_bytes)
+{
+	size_t kept = 0;
+
+	corpus->bytes = 0;
+	for (size_t i = 0; i < corpus->count; i++) {
+		struct file file = corpus->files[i];
+		bool too_large = file.bytes > file_max_bytes;
+		if (!too_large && corpus->bytes + file.bytes <= total_max_bytes) {
+			corpus->bytes += file.bytes;
+			corpus->files[kept++] = file;
+			continue;
+		}
+		corpus->too_large += too_large;
+		corpus->left_out += !too_large;
+		free(file.path);
+	}
+	corpus->count = kept;
 }
 
 static int by_bytes(const void *a, const void *b)
