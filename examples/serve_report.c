@@ -129,8 +129,8 @@ static void print_dangers(const struct outcome *outcome, const struct tally *sum
 	printf("  killed     worker %u (pid %d) after %.1f s, %s\n", killed->worker, (int)killed->pid, killed->at_s,
 			phase_name(killed->phase));
 	printf("  stopped    worker %u (pid %d) after %.1f s, %s, for %.1f s; continued, it did %" PRIu64
-			" operations more\n", stopped->worker, (int)stopped->pid, stopped->at_s, phase_name(stopped->phase), stopped->lasted_s,
-			stopped->done_after);
+			" operations more\n", stopped->worker, (int)stopped->pid, stopped->at_s, phase_name(stopped->phase),
+			stopped->lasted_s, stopped->done_after);
 	printf("  survivors  %u of %u went on to the end\n", outcome->survivors, outcome->workers - 1);
 	printf("  torn       %" PRIu64 " values did not have the digest of their file\n", sum->torn);
 	printf("  blocked    %" PRIu64 " calls took more than 50 ms, but for preemption", sum->blocked);
