@@ -33,7 +33,7 @@ static void print_long(struct listing *listing, const struct larder_entry *entry
 			entry->hits, entry->main_pool ? "main" : "small");
 	if (listing->all) {
 		const char *name = namespace_name(&listing->names, entry->ns);
-		print_bytes(stdout, (struct bytes){ (const unsigned char *)name, strlen(name) }, false);
+		print_name(stdout, name);
 		fputs("  ", stdout);
 	}
 	print_bytes(stdout, key, listing->hex);

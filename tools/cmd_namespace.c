@@ -20,10 +20,7 @@ static int print_row(const struct larder_namespace_info *info, void *arg)
 	(void)arg;
 	printf("%4u  %10u  %12" PRId64 "  %10s  %10s  ", info->ns, info->generation, info->entries,
 			text_size(info->bytes > 0 ? (uint64_t)info->bytes : 0, size), text_duration(info->ttl_ms, ttl));
-	if (*info->name)
-		print_bytes(stdout, (struct bytes){ (const unsigned char *)info->name, strlen(info->name) }, false);
-	else
-		fputs("(default)", stdout);
+	print_name(stdout, info->name);
 	putchar('\n');
 	return TOOL_OK;
 }

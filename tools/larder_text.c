@@ -71,6 +71,14 @@ void print_bytes(FILE *out, struct bytes bytes, bool hex)
 	}
 }
 
+void print_name(FILE *out, const char *namespace_name)
+{
+	if (*namespace_name)
+		print_bytes(out, (struct bytes){ (const unsigned char *)namespace_name, strlen(namespace_name) }, false);
+	else
+		fputs("(default)", out);
+}
+
 const char *text_size(uint64_t count, char *text)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };

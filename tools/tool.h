@@ -131,6 +131,7 @@ int report_cache(enum larder_status status);
 
 bool bytes_are_text(struct bytes bytes);           /* UTF-8 */
 void print_bytes(FILE *out, struct bytes bytes, bool hex); /* never sends a control character to a terminal */
+void print_name(FILE *out, const char *namespace_name);     /* "(default)" for the one without */
 const char *text_size(uint64_t count, char *text);   /* 1536 -> "1.5 KiB" */
 const char *text_duration(int64_t ms, char *text);   /* 90000 -> "1m30s"; LARDER_TTL_NONE -> "never" */
 const char *text_time(int64_t ms, char *text);       /* 2026-01-31T12:00:00.000Z; 0 -> "never" */
