@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What does each part of a get cost?  The library is built several times, each time without one part, as modules beside
- * this program; all builds hold the same keys and get the same bursts in turn.  The difference to the whole build, taken
- * within each round, is what the part costs.  Such builds are for this question only: without hazards a get is not safe.
+ * this program; all builds hold the same keys and get the same bursts in turn. The difference to the whole build,
+ * taken within each round, is what the part costs. Such builds are for this question only: without hazards a get is
+ * not safe.
  */
 #include <math.h>
 #include <stdio.h>
@@ -42,7 +43,8 @@ static void hire(struct bench_run *run, const struct shape *shape, const struct 
 	char trouble[160];
 
 	for (unsigned i = 0; i < BUILDS && !bench_interrupted(); i++) {
-		const struct peer_kind kind = { .name = builds[i].module, .variant = &run->variants[i], PEER_LARDER_CALLS };
+		const struct peer_kind kind = { .name = builds[i].module, .variant = &run->variants[i],
+				PEER_LARDER_CALLS };
 
 		run->variants[i] = (struct larder_variant){ .ttl_ms = builds[i].ttl_ms, .module = builds[i].module };
 		memcpy(&run->kinds[i], &kind, sizeof kind);
@@ -60,7 +62,7 @@ static void round_of(struct bench_run *run, const struct crew_order *order, unsi
 	for (unsigned i = 0; i < BUILDS; i++) {
 		run->ns[i][round] = NAN;
 		if (run->crews[i] && crew_do(run->crews[i], order, &result) == 0 && result.ops)
-			run->ns[i][round] = (double)result.ns / (double)result.ops;
+			run->ns[i][round] = (double)result.cpu_ns / (double)result.ops;
 	}
 }
 
@@ -81,7 +83,7 @@ static void tell(struct bench_run *run, unsigned rounds, struct report *report)
 			continue;
 		report_row(report);
 		report_text(report, "build", "%s", builds[i].label);
-		report_number(report, "ns", bench_median(copies, count), 1);
+		report_number(report, "cpu ns", bench_median(copies, count), 1);
 		if (i != whole)
 			report_number(report, "the part costs ns", bench_median(differences, count), 1);
 	}
@@ -106,7 +108,8 @@ int ablation_run(const struct bench_options *options, struct report *report)
 {
 	static struct bench_run run;
 	const struct shape shape = {
-		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes, .workers = 1,
+		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes,
+		.workers = 1,
 		.huge = options->huge,
 	};
 	struct key_stream streams[2] = { { 0 } };

@@ -54,7 +54,8 @@ void bench_progress(const char *format, ...) __attribute__((format(printf, 1, 2)
 void bench_progress_end(void);
 void bench_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Set by SIGINT and SIGTERM; every loop of rounds looks at it and leaves by the ordinary way, which removes all names. */
+/* Set by SIGINT and SIGTERM; every loop of rounds looks at it and leaves by the ordinary way, which removes all
+ * names. */
 bool bench_interrupted(void);
 
 uint64_t bench_now_ns(void);

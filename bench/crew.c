@@ -4,12 +4,12 @@
  *
  * All that parent, host and workers say to each other lies in one shared page per crew (struct board).  An order is
  * written before `orders` counts on (release, acquire at the workers); results are written before `done` counts on.
- * Waiting is by futex, so that idle crews cost nothing while another's burst is measured.  Every child dies with its
- * parent (PR_SET_PDEATHSIG); names that a killed host leaves behind are removed by sweep() in the parent.
+ * Waiting is by futex, so that idle crews cost nothing while another's burst is measured.  Every child ends with its
+ * parent (PR_SET_PDEATHSIG); names that a killed host leaves behind are removed by sweep() in the parent, and those
+ * of a run whose parent was killed by the hosts themselves.
  */
 #include "crew.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -71,7 +71,8 @@ struct worker {
 	unsigned index;
 };
 
-/* Workers of one order begin together.  They spin, but for a moment only: more workers than processors must get there. */
+/* Workers of one order begin together.  They spin, but for a moment only: more workers than processors must get
+ * there. */
 static void barrier(struct board *board, unsigned workers)
 {
 	uint64_t limit = bench_now_ns() + 2000000000u;
@@ -118,7 +119,8 @@ static void serve(struct crew *crew, struct work *work)
 static int worker_run(struct crew *crew, unsigned index)
 {
 	struct work work = {
-		.kind = crew->peer.kind, .shape = &crew->peer.shape, .supply = crew->supply, .index = index, .workers = 1,
+		.kind = crew->peer.kind, .shape = &crew->peer.shape, .supply = crew->supply, .index = index,
+		.workers = 1,
 	};
 
 	if (work_init(&work) < 0 || work.kind->join(&crew->peer, &work.seat) < 0) {
@@ -144,15 +146,16 @@ static void *worker_thread(void *arg)
 }
 
 /* Starts worker `index` beside the host: a process if the peer can, else a thread. */
-static int worker_start(struct crew *crew, unsigned index, pthread_t *thread)
+static int worker_start(struct crew *crew, unsigned index, pthread_t *thread, pid_t *process)
 {
 	struct worker *worker;
 	pid_t parent = getpid(), child;
 
 	if (crew->peer.kind->scope == PEER_PROCESSES) {
-		child = fork();
+		child = *process = fork();
 		if (child != 0)
 			return child < 0 ? -1 : 0;
+		signal(SIGTERM, SIG_DFL);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(1);
@@ -167,6 +170,15 @@ static int worker_start(struct crew *crew, unsigned index, pthread_t *thread)
 
 /* ---- the host ---- */
 
+/* A host whose parent is gone takes its own names away; it is told by SIGTERM (PR_SET_PDEATHSIG). */
+static struct board *own_board;
+
+static void on_term(int number)
+{
+	(void)number;
+	atomic_store(&own_board->leaving, 1);
+}
+
 static int load_all(struct crew *crew, void *seat)
 {
 	const struct peer_kind *kind = crew->peer.kind;
@@ -176,7 +188,7 @@ static int load_all(struct crew *crew, void *seat)
 
 	if (pair_new(&pair, shape) < 0)
 		return peer_fail(&crew->peer, "out of memory");
-	for (uint64_t n = 0; n < shape->keys && result == 0; n += LOAD_STEP) {
+	for (uint64_t n = 0; n < shape->keys && result == 0 && !atomic_load(&own_board->leaving); n += LOAD_STEP) {
 		uint64_t count = shape->keys - n < LOAD_STEP ? shape->keys - n : LOAD_STEP;
 
 		atomic_store(&crew->board->loaded, n);
@@ -213,16 +225,24 @@ static int host_load(struct crew *crew)
 
 static void host_serve(struct crew *crew)
 {
+	bool threaded = crew->peer.kind->scope == PEER_THREADS;
 	pthread_t threads[BENCH_WORKERS_MAX];
+	pid_t processes[BENCH_WORKERS_MAX];
+	unsigned started = 1;
 
-	for (unsigned i = 1; i < crew->size; i++)
-		if (worker_start(crew, i, &threads[i]) < 0)
-			atomic_store(&crew->board->state, BOARD_FAILED);
+	for (; started < crew->size; started++)
+		if (worker_start(crew, started, &threads[started], &processes[started]) < 0)
+			break;
+	if (started < crew->size)
+		atomic_store(&crew->board->state, BOARD_FAILED);
 	worker_run(crew, 0);
-	for (unsigned i = 1; i < crew->size && crew->peer.kind->scope == PEER_THREADS; i++)
-		pthread_join(threads[i], NULL);
-	while (wait(NULL) > 0 || errno == EINTR)
-		;
+	/* One by one: a server that the peer has started is our child, too, and does not end by itself. */
+	for (unsigned i = 1; i < started; i++) {
+		if (threaded)
+			pthread_join(threads[i], NULL);
+		else
+			waitpid(processes[i], NULL, 0);
+	}
 }
 
 static int host_build(struct crew *crew, bool load)
@@ -252,19 +272,23 @@ static void host_run(struct crew *crew, bool load)
 		host_serve(crew);
 	if (crew->peer.kind->destroy && crew->peer.state)
 		crew->peer.kind->destroy(&crew->peer);
+	if (crew->peer.kind->sweep)
+		crew->peer.kind->sweep(&crew->peer);
 }
 
 static pid_t host_start(struct crew *crew, bool load)
 {
+	struct sigaction action = { .sa_handler = on_term };
 	pid_t parent = getpid(), child;
 
 	fflush(NULL);
 	child = fork();
 	if (child != 0)
 		return child;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	own_board = crew->board;
+	sigaction(SIGTERM, &action, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	signal(SIGINT, SIG_IGN); /* the parent ends us in order */
-	signal(SIGTERM, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	if (getppid() != parent)
 		_exit(1);
@@ -280,7 +304,8 @@ static bool host_gone(struct crew *crew)
 
 	if (crew->host > 0 && waitpid(crew->host, &status, WNOHANG) == crew->host) {
 		if (WIFSIGNALED(status) && !crew->board->trouble[0])
-			snprintf(crew->board->trouble, sizeof crew->board->trouble, "ended by signal %d", WTERMSIG(status));
+			snprintf(crew->board->trouble, sizeof crew->board->trouble, "ended by signal %d",
+					WTERMSIG(status));
 		crew->host = 0;
 	}
 	return crew->host == 0;
@@ -302,7 +327,8 @@ static bool await_ready(struct crew *crew)
 
 	while (atomic_load(&board->state) == BOARD_BUILDING && !host_gone(crew) && !bench_interrupted()) {
 		bench_progress("%s: loading %llu of %llu", crew->peer.kind->name,
-				(unsigned long long)atomic_load(&board->loaded), (unsigned long long)crew->peer.shape.keys);
+				(unsigned long long)atomic_load(&board->loaded),
+				(unsigned long long)crew->peer.shape.keys);
 		futex_wait(&board->state, BOARD_BUILDING, 200);
 	}
 	while (atomic_load(&board->state) == BOARD_READY && atomic_load(&board->joined) < crew->size && !host_gone(crew)
@@ -357,6 +383,7 @@ static void add_up(const struct crew *crew, unsigned workers, struct crew_result
 		sum->sets += result->sets;
 		sum->failures += result->failures;
 		sum->ns += result->ns;
+		sum->cpu_ns += result->cpu_ns;
 		sum->rate += result->rate;
 		sum->check = result->check > sum->check ? result->check : sum->check;
 		histogram_merge(&sum->latency, &result->latency);
@@ -380,7 +407,8 @@ int crew_do(struct crew *crew, const struct crew_order *order, struct crew_resul
 	futex_wake(&board->orders);
 	while ((done = atomic_load(&board->done)) < board->order.workers) {
 		if (host_gone(crew) || bench_interrupted() || bench_now_ns() > limit) {
-			bench_complain("%s is lost: %s", crew->peer.kind->name, board->trouble[0] ? board->trouble : "no answer");
+			bench_complain("%s is lost: %s", crew->peer.kind->name, board->trouble[0] ? board->trouble
+					: "no answer");
 			host_kill(crew);
 			return -1;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What does constant eviction cost a set?  In every round a fresh cache is filled with ever new keys: first into free
- * memory, then on until it is full, then as many again, each of which displaces another.  Throughput and single times
+ * memory, then on until it is full, then as many again, each of which displaces another.  Processor time and single times
  * come from different caches of the same round.
  */
 #include <string.h>
@@ -23,7 +23,8 @@ static uint64_t fitting(const struct shape *shape)
 static int fill(const struct peer_kind *kind, const struct shape *shape, const struct crew_supply *supply, bool timed,
 		struct phases *phases)
 {
-	struct crew_order order = { .act = timed ? ACT_LATENCY_FRESH : ACT_FRESH, .workers = 1, .count = fitting(shape) };
+	struct crew_order order = { .act = timed ? ACT_LATENCY_FRESH : ACT_FRESH, .workers = 1,
+			.count = fitting(shape) };
 	struct crew_result result;
 	char trouble[160] = "";
 	struct crew *crew = crew_hire(kind, shape, supply, false, trouble, sizeof trouble);
@@ -33,18 +34,19 @@ static int fill(const struct peer_kind *kind, const struct shape *shape, const s
 		bench_complain("%s: %s", kind->name, trouble);
 	failed = failed || crew_do(crew, &order, &result) < 0;
 	if (!failed) {
-		phases->free_ns = (double)result.ns / (double)result.ops;
+		phases->free_ns = (double)result.cpu_ns / (double)result.ops;
 		histogram_merge(&phases->free_latency, &result.latency);
 		order.act = ACT_FRESH;
 		order.count = fitting(shape) * 3;
 		failed = crew_do(crew, &order, &result) < 0;
 	}
 	if (!failed) {
-		order = (struct crew_order){ .act = timed ? ACT_LATENCY_FRESH : ACT_FRESH, .workers = 1, .count = fitting(shape) };
+		order = (struct crew_order){ .act = timed ? ACT_LATENCY_FRESH : ACT_FRESH, .workers = 1,
+				.count = fitting(shape) };
 		failed = crew_do(crew, &order, &result) < 0;
 	}
 	if (!failed) {
-		phases->full_ns = (double)result.ns / (double)result.ops;
+		phases->full_ns = (double)result.cpu_ns / (double)result.ops;
 		histogram_merge(&phases->full_latency, &result.latency);
 	}
 	crew_dismiss(&crew);
@@ -81,11 +83,11 @@ static int measure(const struct peer_kind *kind, const struct shape *shape, cons
 	}
 	bench_progress_end();
 	tell_latency(report, kind->name, &timed.full_latency);
-	report_number(report, "ns", bench_median(full_ns, count), 1);
+	report_number(report, "cpu ns", bench_median(full_ns, count), 1);
 	report_number(report, "x without", bench_median(ratios, count), 3);
 	snprintf(row, sizeof row, "%s, without eviction", kind->name);
 	tell_latency(report, row, &timed.free_latency);
-	report_number(report, "ns", bench_median(free_ns, count), 1);
+	report_number(report, "cpu ns", bench_median(free_ns, count), 1);
 	return 0;
 }
 
@@ -95,7 +97,8 @@ int eviction_run(const struct bench_options *options, struct report *report)
 	const struct crew_supply supply = { .scale = tick_calibrate() };
 	unsigned rounds = options->rounds < 5 ? options->rounds : 5;
 	struct shape shape = {
-		.keys = 0, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes, .workers = 1, .huge = options->huge,
+		.keys = 0, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes, .workers = 1,
+		.huge = options->huge,
 	};
 	struct shape full = shape;
 
@@ -104,7 +107,8 @@ int eviction_run(const struct bench_options *options, struct report *report)
 	report_section(report, "evict", "sets of ever new keys, in ns; cache of %llu MiB, keys of %u B, values of %u B",
 			(unsigned long long)(shape.capacity_bytes >> 20), shape.key_bytes, shape.value_bytes);
 	for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (peer_wanted(options->peers, kinds[i]->name) && measure(kinds[i], &shape, &supply, rounds, report) < 0)
+		if (peer_wanted(options->peers, kinds[i]->name) && measure(kinds[i], &shape, &supply, rounds,
+				report) < 0)
 			return -1;
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How many bytes does an entry take?  For larder the whole cache counts, index, ghosts and reserve too: its bytes are
- * divided by the entries it held when the first one had to go, and by those it holds after three times as many have been
- * set.  For the others, whose memory grows, by what they took for the keys loaded.
+ * divided by the entries it held when the first one had to go, and by those it holds after three times as many have
+ * been set. For the others, whose memory grows, by what they took for the keys loaded.
  */
 #include <string.h>
 #include <unistd.h>
@@ -102,7 +102,8 @@ static void others(const struct bench_options *options, const struct shape *shap
 int fill_run(const struct bench_options *options, struct report *report)
 {
 	const struct shape shape = {
-		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes, .workers = 1,
+		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes,
+		.workers = 1,
 	};
 
 	report_section(report, "fill", "bytes per entry, all told; %llu keys of %u B, values of %u B",

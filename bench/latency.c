@@ -15,7 +15,8 @@
 
 #define PASSES_MAX 16u
 
-static void tell(struct report *report, const char *peer, const struct histogram *latency, const struct histogram *limit)
+static void tell(struct report *report, const char *peer, const struct histogram *latency,
+		const struct histogram *limit)
 {
 	static const struct {
 		const char *name;
@@ -29,8 +30,10 @@ static void tell(struct report *report, const char *peer, const struct histogram
 	report_number(report, "max", (double)latency->max, 0);
 	report_number(report, "samples", (double)latency->count, 0);
 	if (limit && limit->count) {
-		report_number(report, "p50 x limit", histogram_quantile(latency, 0.5) / histogram_quantile(limit, 0.5), 3);
-		report_number(report, "p99.9 x limit", histogram_quantile(latency, 0.999) / histogram_quantile(limit, 0.999), 3);
+		report_number(report, "p50 x limit", histogram_quantile(latency, 0.5) / histogram_quantile(limit, 0.5),
+				3);
+		report_number(report, "p99.9 x limit", histogram_quantile(latency, 0.999) / histogram_quantile(limit,
+				0.999), 3);
 	}
 }
 
@@ -56,7 +59,8 @@ static int pass(struct crews *crews, const struct bench_options *options, const 
 			(unsigned long long)options->keys, options->key_bytes, options->value_bytes);
 	for (unsigned i = 0; i < crews->count; i++)
 		if (latencies[i].count)
-			tell(report, crew_kind(crews->all[i])->name, &latencies[i], limit < 0 ? NULL : &latencies[limit]);
+			tell(report, crew_kind(crews->all[i])->name, &latencies[i], limit < 0 ? NULL
+					: &latencies[limit]);
 	return 0;
 }
 
@@ -64,7 +68,8 @@ static int with_crews(const struct bench_options *options, struct report *report
 		int (*measure)(struct crews *, const struct bench_options *, struct report *))
 {
 	const struct shape shape = {
-		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes, .workers = 1,
+		.keys = options->keys, .key_bytes = options->key_bytes, .value_bytes = options->value_bytes,
+		.workers = 1,
 		.huge = options->huge,
 	};
 	struct key_stream stream = { 0 };
@@ -85,7 +90,8 @@ static int with_crews(const struct bench_options *options, struct report *report
 
 static int measure_latency(struct crews *crews, const struct bench_options *options, struct report *report)
 {
-	struct crew_order order = { .act = ACT_LATENCY_GET, .workers = 1, .burst_ns = (uint64_t)options->burst_ms * 1000000 };
+	struct crew_order order = { .act = ACT_LATENCY_GET, .workers = 1,
+			.burst_ns = (uint64_t)options->burst_ms * 1000000 };
 
 	if (pass(crews, options, &order, "latency-get", report) < 0)
 		return -1;

@@ -123,7 +123,8 @@ unsigned bench_workers(const struct bench_options *options)
 /* ---- the command line ---- */
 
 enum option_code {
-	OPTION_KEYS = 256, OPTION_KEY_BYTES, OPTION_VALUE_BYTES, OPTION_ROUNDS, OPTION_BURST, OPTION_PROCESSES, OPTION_PEERS,
+	OPTION_KEYS = 256, OPTION_KEY_BYTES, OPTION_VALUE_BYTES, OPTION_ROUNDS, OPTION_BURST, OPTION_PROCESSES,
+			OPTION_PEERS,
 	OPTION_SEED, OPTION_HUGE, OPTION_JSON, OPTION_CSV, OPTION_QUICK, OPTION_LIST, OPTION_ABLATION, OPTION_BYTES,
 	OPTION_PERCENT, OPTION_OBJECT_BYTES, OPTION_OVERWRITE, OPTION_MIXED_TTL,
 };
@@ -229,7 +230,8 @@ static bool processes_list(const char *text, struct bench_options *options)
 	options->process_counts = 0;
 	while ((word = strsep(&at, ",")) != NULL)
 		if (options->process_counts == BENCH_LIST_MAX
-				|| !number_unsigned(word, 1, BENCH_WORKERS_MAX, &options->processes[options->process_counts++]))
+				|| !number_unsigned(word, 1, BENCH_WORKERS_MAX,
+				&options->processes[options->process_counts++]))
 			return false;
 	return true;
 }
@@ -313,7 +315,8 @@ static bool option(int code, const char *text, struct bench_options *options, bo
 static void ask_usual(struct bench_options *options, bool *asked)
 {
 	static const char *const usual[] = {
-		"get", "get-zipf", "mix-95", "mix-50", "set", "batch-16", "batch-32", "get-1k", "set-1k", "latency", "isolated",
+		"get", "get-zipf", "mix-95", "mix-50", "set", "batch-16", "batch-32", "get-1k", "set-1k", "latency",
+		"isolated",
 		"evict", "counters", "fill", "hit-rate", "attached", "ablation",
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory of the peers that are part of this program: shared between processes as the cache's is, and of the same kind of
- * pages, so that a ratio compares programs and not page sizes.
+ * Memory of the peers that are part of this program: shared between processes as the cache's is, and of the same kind
+ * of pages, so that a ratio compares programs and not page sizes.
  */
 #ifndef BENCH_MEMORY_H
 #define BENCH_MEMORY_H

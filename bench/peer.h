@@ -43,6 +43,7 @@ struct peer_kind {
 	const char *text;
 	enum peer_scope scope;
 	bool one_writer;     /* with several workers it can only be read */
+	bool server;         /* most of its work is done by another process */
 	const void *variant; /* for classes that share their calls */
 
 	int (*create)(struct peer *peer);

@@ -222,7 +222,8 @@ void peer_larder_destroy(struct peer *peer)
 	peer->state = NULL;
 }
 
-/* A module's caches have the linked library's layout, but for the ablated ones, which may not: the file goes by name. */
+/* A module's caches have the linked library's layout, but for the ablated ones, which may not: the file goes by
+ * name. */
 void peer_larder_sweep(const struct peer *peer)
 {
 	char path[128];

@@ -4,8 +4,8 @@
  * copies the value out: two dependent loads over as much memory as a good cache needs.  A set does the same two loads
  * and writes the record.  Nothing is compared, nothing is validated, nothing is ever absent, moved or evicted.
  *
- * An index line is 15 record numbers and a factor: the hash times the factor chooses one of the 15.  Loading looks for a
- * factor for each line by which no two of its keys choose the same, so that all records are in use and the value
+ * An index line is 15 record numbers and a factor: the hash times the factor chooses one of the 15. Loading looks for
+ * a factor for each line by which no two of its keys choose the same, so that all records are in use and the value
  * really is that of the key.
  */
 #include <stdlib.h>

@@ -120,7 +120,8 @@ static unsigned lmdb_mget(void *seat_at, const uint8_t *keys, unsigned count, ui
 static int lmdb_set(void *seat_at, const uint8_t *key, const uint8_t *value)
 {
 	struct lmdb *seat = seat_at;
-	MDB_val name = { seat->key_bytes, (void *)(uintptr_t)key }, data = { seat->value_bytes, (void *)(uintptr_t)value };
+	MDB_val name = { seat->key_bytes, (void *)(uintptr_t)key }, data = { seat->value_bytes,
+			(void *)(uintptr_t)value };
 	MDB_txn *txn;
 
 	if (mdb_txn_begin(seat->env, NULL, 0, &txn) != 0)

@@ -23,7 +23,8 @@ static int memcached_peer_create(struct peer *peer)
 	struct memcached *state = calloc(1, sizeof *state);
 	uint64_t megabytes = peer->shape.keys * (peer->shape.key_bytes + peer->shape.value_bytes + 128) / 524288 + 128;
 	char memory[32];
-	char *arguments[] = { "memcached", "-s", state ? state->server.socket : NULL, "-m", memory, "-u", "root", "-t", "4",
+	char *arguments[] = { "memcached", "-s", state ? state->server.socket : NULL, "-m", memory, "-u", "root", "-t",
+			"4",
 		"-c", "1024", NULL };
 
 	if (!state)
@@ -183,6 +184,7 @@ const struct peer_kind peer_memcached = {
 	.name = "memcached",
 	.text = "memcached over a UNIX socket",
 	.scope = PEER_PROCESSES,
+	.server = true,
 	.create = memcached_peer_create,
 	.join = memcached_peer_join,
 	.get = memcached_peer_get,

@@ -21,7 +21,8 @@ struct seat {
 static int redis_create(struct peer *peer)
 {
 	struct redis *state = calloc(1, sizeof *state);
-	char *arguments[] = { "redis-server", "--port", "0", "--unixsocket", state ? state->server.socket : NULL, "--save", "",
+	char *arguments[] = { "redis-server", "--port", "0", "--unixsocket", state ? state->server.socket : NULL,
+			"--save", "",
 		"--appendonly", "no", "--dir", state ? state->server.directory : NULL, NULL };
 
 	if (!state)
@@ -186,6 +187,7 @@ const struct peer_kind peer_redis = {
 	.name = "redis",
 	.text = "Redis over a UNIX socket",
 	.scope = PEER_PROCESSES,
+	.server = true,
 	.create = redis_create,
 	.join = redis_join,
 	.get = redis_get,

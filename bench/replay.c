@@ -3,8 +3,9 @@
  * How many requests miss, at equal total bytes?  Traces of others, and zipf 0.99 at 20 % of the objects (hit-rate).
  *
  * larder gets exactly the bytes that the simulated caches get, but pays its index, headers, ghosts and reserve out of
- * them.  Where a trace has no sizes, all objects are of one: --object-bytes, by default 1000 or as much more as it takes
- * for the cache to be no smaller than a cache may be; where it has, all are scaled by a whole number to that end.
+ * them. Where a trace has no sizes, all objects are of one: --object-bytes, by default 1000 or as much more as it
+ * takes for the cache to be no smaller than a cache may be; where it has, all are scaled by a whole number to that
+ * end.
  */
 #include "replay.h"
 
@@ -110,7 +111,8 @@ static int percent_points(struct trace *trace, const struct bench_options *optio
 		bench_progress("replay: %s at %g %%", trace->name, options->percents[i]);
 		snprintf(label, sizeof label, "%g %%%s", options->percents[i], large ? "" : " (small)");
 		if (replay.capacity_bytes < LARDER_BYTES_MIN) {
-			bench_complain("%s at %s: smaller than any larder; larger --object-bytes would help", trace->name, label);
+			bench_complain("%s at %s: smaller than any larder; larger --object-bytes would help",
+					trace->name, label);
 			continue;
 		}
 		if (point(&replay, label, large ? mean : &ignored, report) < 0)
@@ -119,10 +121,12 @@ static int percent_points(struct trace *trace, const struct bench_options *optio
 	return 0;
 }
 
-static int bytes_point(struct trace *trace, const struct bench_options *options, struct mean *mean, struct report *report)
+static int bytes_point(struct trace *trace, const struct bench_options *options, struct mean *mean,
+		struct report *report)
 {
 	struct replay replay = {
-		.trace = trace, .overwrite_percent = options->overwrite_percent, .capacity_bytes = options->replay_bytes, .scale = 1,
+		.trace = trace, .overwrite_percent = options->overwrite_percent,
+		.capacity_bytes = options->replay_bytes, .scale = 1,
 	};
 
 	trace_give_size(trace, options->object_bytes ? options->object_bytes : OBJECT_BYTES_USUAL);
@@ -155,7 +159,8 @@ int replay_run(const struct bench_options *options, struct report *report)
 		return -1;
 	}
 	report_section(report, "replay", "miss ratio at equal total bytes%s%s; simulated caches have no metadata",
-			options->overwrite_percent ? ", with overwrites" : "", options->mixed_ttl ? ", with mixed lives" : "");
+			options->overwrite_percent ? ", with overwrites" : "", options->mixed_ttl
+			? ", with mixed lives" : "");
 	for (unsigned i = 0; i < options->trace_count && !bench_interrupted(); i++)
 		if (replay_file(options->traces[i], options, &mean, report) < 0)
 			return -1;

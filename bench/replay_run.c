@@ -29,7 +29,8 @@ static bool overwrites(const struct replay *replay, size_t index)
 	return replay->overwrite_percent && random_next(&state) % 100 < replay->overwrite_percent;
 }
 
-static void step(const struct replay *replay, const struct subject *subject, const struct request *request, size_t index,
+static void step(const struct replay *replay, const struct subject *subject, const struct request *request,
+		size_t index,
 		struct replay_result *result)
 {
 	bool hit;
@@ -275,6 +276,7 @@ int replay_larder(const struct replay *replay, uint32_t create_flags, bool virtu
 	state.api->destroy(name);
 	free(state.buffer);
 	if (result->wrong)
-		bench_complain("%s: %llu values were not those set", replay->trace->name, (unsigned long long)result->wrong);
+		bench_complain("%s: %llu values were not those set", replay->trace->name,
+				(unsigned long long)result->wrong);
 	return result->wrong ? -1 : 0;
 }

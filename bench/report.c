@@ -126,7 +126,8 @@ static void print_table(struct section *section, FILE *out)
 		for (unsigned c = 0; c < section->column_count; c++) {
 			const struct cell *cell = &section->rows[r].cells[c];
 
-			fprintf(out, c == 0 ? "  %-*s" : "  %*s", column_width(section, c), cell->present ? cell->text : "-");
+			fprintf(out, c == 0 ? "  %-*s" : "  %*s", column_width(section, c), cell->present ? cell->text
+					: "-");
 		}
 		fputc('\n', out);
 	}
@@ -157,7 +158,8 @@ void report_row(struct report *report)
 {
 	struct section *section = last_section(report);
 
-	if (!section || !array_next((void **)&section->rows, &section->row_count, &section->row_room, sizeof *section->rows))
+	if (!section || !array_next((void **)&section->rows, &section->row_count, &section->row_room,
+			sizeof *section->rows))
 		report->failed = true;
 }
 
@@ -250,7 +252,8 @@ static int print_json(const struct report *report, FILE *out)
 
 		for (size_t r = 0; r < section->row_count; r++)
 			json_array_append_new(rows, json_of_row(section, &section->rows[r]));
-		json_array_append_new(root, json_pack("{s:s, s:s, s:o}", "question", section->name, "note", section->note,
+		json_array_append_new(root, json_pack("{s:s, s:s, s:o}", "question", section->name, "note",
+				section->note,
 				"rows", rows));
 	}
 	result = json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Is this program to be trusted?  Its parts against what is known of them: the histogram against sorted values, the zipf
- * generator against harmonic sums, the simulated caches against published figures for public traces, where those traces
- * are given (by the names they go by in collections: web07, lirs_multi3, ...).
+ * Is this program to be trusted? Its parts against what is known of them: the histogram against sorted values, the
+ * zipf generator against harmonic sums, the simulated caches against published figures for public traces, where those
+ * traces are given (by the names they go by in collections: web07, lirs_multi3, ...).
  */
 #include <math.h>
 #include <string.h>
@@ -31,8 +31,10 @@ static void check_histogram(struct report *report, int *failed)
 	memset(&histogram, 0, sizeof histogram);
 	for (uint64_t value = 1; value <= 1000000; value++)
 		histogram_add(&histogram, value);
-	tell(report, failed, 500000, histogram_quantile(&histogram, 0.5), 500000 * 0.032, "histogram, p50 of 1 .. 10^6");
-	tell(report, failed, 999000, histogram_quantile(&histogram, 0.999), 999000 * 0.032, "histogram, p99.9 of 1 .. 10^6");
+	tell(report, failed, 500000, histogram_quantile(&histogram, 0.5), 500000 * 0.032,
+			"histogram, p50 of 1 .. 10^6");
+	tell(report, failed, 999000, histogram_quantile(&histogram, 0.999), 999000 * 0.032,
+			"histogram, p99.9 of 1 .. 10^6");
 	tell(report, failed, 1000000, (double)histogram.max, 0, "histogram, max of 1 .. 10^6");
 }
 
@@ -54,7 +56,8 @@ static void check_zipf(struct report *report, int *failed)
 		zipf_init(&zipf, 1000, exponents[e]);
 		for (unsigned i = 0; i < draws; i++)
 			first += zipf_next(&zipf, &state) < 10;
-		tell(report, failed, head / all, (double)first / draws, 0.003, "zipf, part of the ten most frequent of 1000");
+		tell(report, failed, head / all, (double)first / draws, 0.003,
+				"zipf, part of the ten most frequent of 1000");
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Peers that are servers: started as children of the host, with their socket in a directory of their own, and ended with
- * it (PR_SET_PDEATHSIG), so that no run leaves a server behind, however it ends.
+ * Peers that are servers: started as children of the host, with their socket in a directory of their own, and ended
+ * with it (PR_SET_PDEATHSIG), so that no run leaves a server behind, however it ends.
  */
 #include <dirent.h>
 #include <errno.h>

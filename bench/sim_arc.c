@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ARC (Megiddo and Modha, FAST 2003), counted in bytes: a side for objects seen once, one for those seen again, ghosts of
- * either, and a target between the two that each ghost hit moves.  With objects of one size it is the published one.
+ * ARC (Megiddo and Modha, FAST 2003), counted in bytes: a side for objects seen once, one for those seen again,
+ * ghosts of either, and a target between the two that each ghost hit moves. With objects of one size it is the
+ * published one.
  */
 #include "simulate.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * S3-FIFO (Yang et al., SOSP 2023), by object: a small queue of a tenth of the bytes, a main queue of the rest, and
- * ghosts of what left small, as many bytes of objects as main may have.  Two uses in small earn a place in main, a ghost
- * earns it at once; main gives one more round for each use.  What is larger than all of small is not taken in unless a
- * ghost asks for it.  A set of a present object replaces it in place and is no use.  (As in libCacheSim, threshold 2.)
+ * ghosts of what left small, as many bytes of objects as main may have. Two uses in small earn a place in main, a
+ * ghost earns it at once; main gives one more round for each use. What is larger than all of small is not taken in
+ * unless a ghost asks for it. A set of a present object replaces it in place and is no use. (As in libCacheSim,
+ * threshold 2.)
  */
 #include "simulate.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Simulated caches: exact policies over whole objects, whose every byte is an object's; no index, no headers, no ghosts'
- * memory.  What a real cache is held against.
+ * Simulated caches: exact policies over whole objects, whose every byte is an object's; no index, no headers, no
+ * ghosts' memory. What a real cache is held against.
  *
  * Objects have dense numbers.  All policies keep their objects in doubly linked queues over one array, so that a queue
  * operation is a few stores and an object is in exactly one queue at a time (ghost queues included).

@@ -2,8 +2,8 @@
 /*
  * How fast, against what memory allows and against others?  The throughput workloads.
  *
- * All peers are loaded, then for each workload: round after round, peer after peer, one burst each.  What is reported is
- * the median over rounds, and the median over rounds of ratios taken within one round, so that what disturbs the
+ * All peers are loaded, then for each workload: round after round, peer after peer, one burst each. What is reported
+ * is the median over rounds, and the median over rounds of ratios taken within one round, so that what disturbs the
  * machine for a while disturbs both sides of a ratio.
  */
 #include <stdio.h>
@@ -58,6 +58,7 @@ void speed_list(void)
 
 struct series {
 	double ns[ROUNDS_MAX]; /* of one operation of one worker, by round; 0: not measured */
+	double cpu[ROUNDS_MAX]; /* of it, on a processor */
 	double rate[ROUNDS_MAX];
 	uint64_t ops, hits, sets, failures;
 };
@@ -81,10 +82,11 @@ static void one_burst(struct crew *crew, const struct workload *workload, const 
 	};
 	struct crew_result result;
 
-	series->ns[round] = series->rate[round] = 0;
+	series->ns[round] = series->cpu[round] = series->rate[round] = 0;
 	if (!takes_part(crew, workload, workers) || crew_do(crew, &order, &result) < 0 || result.ops == 0)
 		return;
 	series->ns[round] = (double)result.ns / (double)result.ops;
+	series->cpu[round] = (double)result.cpu_ns / (double)result.ops;
 	series->rate[round] = result.rate;
 	series->ops += result.ops;
 	series->hits += result.hits;
@@ -92,15 +94,15 @@ static void one_burst(struct crew *crew, const struct workload *workload, const 
 	series->failures += result.failures;
 }
 
-/* Median over the rounds in which both were measured; the number of them is put into *count. */
-static double median_ratio(const struct series *of, const struct series *to, unsigned rounds)
+/* Median over the rounds in which both were measured. */
+static double median_ratio(const double *of, const double *to, unsigned rounds)
 {
 	double ratios[ROUNDS_MAX];
 	unsigned count = 0;
 
 	for (unsigned r = 0; r < rounds; r++)
-		if (of->ns[r] > 0 && to->ns[r] > 0)
-			ratios[count++] = of->ns[r] / to->ns[r];
+		if (of[r] > 0 && to[r] > 0)
+			ratios[count++] = of[r] / to[r];
 	return bench_median(ratios, count);
 }
 
@@ -129,11 +131,17 @@ static void tell(struct report *report, const struct crews *crews, const struct 
 		report_number(report, "ns", median_of(series->ns, rounds), 1);
 		report_number(report, "M/s total", median_of(series->rate, rounds) / 1e6, 3);
 		if (limit >= 0)
-			report_number(report, "x limit", median_ratio(series, &all[limit], rounds), 3);
+			report_number(report, "x limit", median_ratio(series->ns, all[limit].ns, rounds), 3);
 		if (larder >= 0)
-			report_number(report, "x larder", median_ratio(series, &all[larder], rounds), 3);
+			report_number(report, "x larder", median_ratio(series->ns, all[larder].ns, rounds), 3);
+		if (!crew_kind(crews->all[i])->server) {
+			report_number(report, "cpu ns", median_of(series->cpu, rounds), 1);
+			if (limit >= 0)
+				report_number(report, "cpu x limit", median_ratio(series->cpu, all[limit].cpu, rounds), 3);
+		}
 		if (series->ops > series->sets)
-			report_number(report, "hits %", 100.0 * (double)series->hits / (double)(series->ops - series->sets), 3);
+			report_number(report, "hits %",
+					100.0 * (double)series->hits / (double)(series->ops - series->sets), 3);
 		if (series->failures)
 			report_number(report, "failures", (double)series->failures, 0);
 	}
@@ -153,7 +161,8 @@ static int measure(struct crews *crews, const struct workload *workload, const s
 	}
 	bench_progress_end();
 	if (!bench_interrupted()) {
-		report_section(report, workload->name, "%s; %llu keys of %u B, values of %u B; %u worker%s%s", workload->text,
+		report_section(report, workload->name, "%s; %llu keys of %u B, values of %u B; %u worker%s%s",
+				workload->text,
 				(unsigned long long)shape->keys, shape->key_bytes, shape->value_bytes, workers,
 				workers > 1 ? "s" : "", shape->huge ? "; huge pages" : "");
 		tell(report, crews, all, options->rounds);
@@ -169,8 +178,10 @@ static void verify(struct crews *crews)
 	struct crew_result result;
 
 	for (unsigned i = 0; i < crews->count; i++)
-		if (crew_do(crews->all[i], &order, &result) == 0 && (result.failures || result.hits * 1000 < result.ops * 999))
-			bench_complain("%s: of %llu values read, %llu were absent and %llu wrong", crew_kind(crews->all[i])->name,
+		if (crew_do(crews->all[i], &order, &result) == 0 && (result.failures
+				|| result.hits * 1000 < result.ops * 999))
+			bench_complain("%s: of %llu values read, %llu were absent and %llu wrong",
+					crew_kind(crews->all[i])->name,
 					(unsigned long long)result.ops, (unsigned long long)(result.ops - result.hits),
 					(unsigned long long)result.failures);
 }
@@ -218,7 +229,8 @@ static int streams_make(struct key_stream *streams, const struct shape *shape, c
 
 		for (unsigned w = 0; w < WORKLOADS; w++)
 			used = used || (workloads[w].stream == s && wanted(options, w));
-		if (used && stream_make(&streams[s], count, shape->keys, kinds[s].exponent, shape->key_bytes, kinds[s].writes,
+		if (used && stream_make(&streams[s], count, shape->keys, kinds[s].exponent, shape->key_bytes,
+				kinds[s].writes,
 				options->seed + s) < 0)
 			return -1;
 	}
@@ -249,7 +261,8 @@ static int run_shape(const struct bench_options *options, enum speed_shape which
 	int result = streams_make(streams, &shape, options);
 
 	if (result == 0)
-		result = crews_hire(&crews, options, &shape, &supply, which == SHAPE_10M ? "limit,larder,larder-plain,table" : NULL);
+		result = crews_hire(&crews, options, &shape, &supply, which == SHAPE_10M
+				? "limit,larder,larder-plain,table" : NULL);
 	if (result == 0)
 		result = run_hired(&crews, options, &shape, which, report);
 	crews_dismiss(&crews);

@@ -105,7 +105,8 @@ static int unpack(const uint8_t *packed, size_t packed_count, uint8_t **bytes, s
 	stream.avail_in = packed_count;
 	stream.next_out = *bytes;
 	stream.avail_out = room;
-	while (*bytes && state == LZMA_OK && (state = lzma_code(&stream, LZMA_FINISH)) == LZMA_OK && stream.avail_out == 0) {
+	while (*bytes && state == LZMA_OK && (state = lzma_code(&stream, LZMA_FINISH)) == LZMA_OK
+			&& stream.avail_out == 0) {
 		uint8_t *grown = room < FILE_MAX ? realloc(*bytes, room * 2) : NULL;
 
 		if (!grown)
@@ -166,7 +167,8 @@ static uint32_t u32_at(const uint8_t *bytes, size_t index)
 	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-static int parse_binary(struct trace *trace, struct numbering *numbering, const uint8_t *bytes, size_t count, bool sized)
+static int parse_binary(struct trace *trace, struct numbering *numbering, const uint8_t *bytes, size_t count,
+		bool sized)
 {
 	unsigned words = sized ? 2 : 1;
 
@@ -230,7 +232,8 @@ static bool operation(const char *text, uint8_t *op)
 
 static bool parse_line(char *line, struct numbering *numbering, struct request *request)
 {
-	char *at = line, *time = field(&at), *key = field(&at), *size = field(&at), *op = field(&at), *ttl = field(&at), *end;
+	char *at = line, *time = field(&at), *key = field(&at), *size = field(&at), *op = field(&at),
+			*ttl = field(&at), *end;
 	unsigned long bytes = 0;
 
 	if (!key || !*key || !milliseconds(time, &request->time_ms) || !milliseconds(ttl, &request->ttl_ms)

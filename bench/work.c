@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "crew.h"
 
@@ -164,11 +165,19 @@ static void rest(struct work *work)
 		work->kind->rest(work->seat);
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* Chunks until the time is up; *size adapts. */
 static uint64_t chunks(struct work *work, const struct crew_order *order, uint64_t ns, size_t *size,
 		struct crew_result *result)
 {
-	uint64_t begin = bench_now_ns(), now = begin, ops = 0;
+	uint64_t cpu_begin = cpu_ns(), begin = bench_now_ns(), now = begin, ops = 0;
 
 	while (now - begin < ns) {
 		uint64_t before = now;
@@ -180,6 +189,7 @@ static uint64_t chunks(struct work *work, const struct crew_order *order, uint64
 			*size *= 2;
 	}
 	result->ns = now - begin;
+	result->cpu_ns = cpu_ns() - cpu_begin;
 	return ops;
 }
 
@@ -203,16 +213,18 @@ static void fresh(struct work *work, const struct crew_order *order, struct crew
 	uint8_t keys[FRESH_BLOCK * KEY_BYTES_MAX];
 
 	for (uint64_t done = 0; done < order->count; done += FRESH_BLOCK) {
-		uint64_t begin;
+		uint64_t begin, cpu_begin;
 
 		for (unsigned i = 0; i < FRESH_BLOCK; i++)
 			key_make(keys + i * key_bytes, key_bytes, work->fresh++);
+		cpu_begin = cpu_ns();
 		begin = bench_now_ns();
 		if (order->act == ACT_LATENCY_FRESH)
 			chunk_timed(work, keys, FRESH_BLOCK, true, result);
 		else
 			chunk_set(work, keys, FRESH_BLOCK, result);
 		result->ns += bench_now_ns() - begin;
+		result->cpu_ns += cpu_ns() - cpu_begin;
 		result->ops += FRESH_BLOCK;
 		rest(work);
 	}
@@ -277,7 +289,8 @@ void work_do(struct work *work, const struct crew_order *order, struct crew_resu
 	uint8_t key[KEY_BYTES_MAX];
 
 	memset(result, 0, sizeof *result);
-	/* Workers read the stream from different places; the same one again in every round would be too kind to caches. */
+	/* Workers read the stream from different places; the same one again in every round would be too kind to
+	 * caches. */
 	if (work->supply->stream_count > 0 && (work->position == 0 || work->position >= stream->count))
 		work->position = stream->count / work->workers * work->index;
 	key_make(key, work->shape->key_bytes, 0);
