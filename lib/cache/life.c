@@ -37,7 +37,7 @@ enum larder_status larder_open_with(const char *name, const struct larder_option
 		free(c);
 		return status;
 	}
-	c->crew_id = c->crew == NULL ? 0 : crew_id(c->crew);
+	c->crew_id = c->crew == NULL ? UINT64_MAX : crew_id(c->crew); /* an inspector's is no thread's: 0 is that of one without a worker */
 	derive(c);
 	*cache = c;
 	return LARDER_OK;
