@@ -41,9 +41,11 @@ static enum put_next new_counter(struct put *put, int64_t from)
 static bool digits_to_number(const struct entry *e, int64_t *number)
 {
 	char digits[24] = { 0 }, *end;
-	if (e->value_bytes == 0 || e->value_bytes > 20 || e->value[0] == ' ' || e->value[0] == '\t')
+	if (e->value_bytes == 0 || e->value_bytes > 20)
 		return false;
 	memcpy(digits, e->value, e->value_bytes);
+	if (digits[0] != '-' && (digits[0] < '0' || digits[0] > '9')) /* strtoll takes all kinds of space, and a plus */
+		return false;
 	errno = 0;
 	long long parsed = strtoll(digits, &end, 10);
 	*number = parsed;
