@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The operations that larder-step takes apart, and the actor that performs one of them between two markers. */
+#include "step.h"
+#include "tracee.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The larger values are of several pieces: a segment of these caches takes a few KiB (step_options). */
+const struct operation operations[] = {
+	{ .name = "set-new", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 120 },
+	{ .name = "overwrite-same", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120 },
+	{ .name = "overwrite-larger", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 900 },
+	{ .name = "overwrite-counter", .kind = LIN_SET, .old = OLD_COUNTER, .new_bytes = 120 },
+	{ .name = "add", .kind = LIN_ADD, .old = OLD_ABSENT, .new_bytes = 120 },
+	{ .name = "add-expired", .kind = LIN_ADD, .old = OLD_EXPIRED, .old_bytes = 120, .new_bytes = 120 },
+	{ .name = "replace", .kind = LIN_REPLACE, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120 },
+	{ .name = "get-and-set", .kind = LIN_SWAP, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 200 },
+	{ .name = "delete", .kind = LIN_DELETE, .old = OLD_VALUE, .old_bytes = 120 },
+	{ .name = "get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120 },
+	{ .name = "get-ttl", .kind = LIN_GET, .old = OLD_TTL, .old_bytes = 120 },
+	{ .name = "get-counter", .kind = LIN_GET, .old = OLD_COUNTER },
+	{ .name = "expired-get", .kind = LIN_GET, .old = OLD_EXPIRED, .old_bytes = 120 },
+	{ .name = "zero-copy-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .manner = CALL_PIN },
+	{ .name = "multi-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .manner = CALL_MANY },
+	{ .name = "multi-set", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120, .manner = CALL_MANY },
+	{ .name = "incr", .kind = LIN_INCR, .old = OLD_COUNTER },
+	{ .name = "incr-new", .kind = LIN_INCR, .old = OLD_ABSENT },
+	{ .name = "incr-digits", .kind = LIN_INCR, .old = OLD_DIGITS },
+	{ .name = "cas", .kind = LIN_CAS, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120 },
+	{ .name = "cas-counter", .kind = LIN_CAS, .old = OLD_COUNTER, .new_bytes = 120 },
+	{ .name = "touch", .kind = LIN_TOUCH, .old = OLD_VALUE, .old_bytes = 120 },
+	{ .name = "touch-counter", .kind = LIN_TOUCH, .old = OLD_COUNTER },
+	{ .name = "append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 40 },
+	{ .name = "append-counter", .kind = LIN_APPEND, .old = OLD_COUNTER, .new_bytes = 40 },
+	{ .name = "flush", .kind = LIN_FLUSH, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_OWN_NS },
+	{ .name = "evicting-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 900, .traits = STEP_FULL },
+	{ .name = "evicting-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 300, .new_bytes = 3000, .traits = STEP_FULL },
+	{ .name = "maintain", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FULL | STEP_MAINTAIN },
+	{ .name = "large-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 40000, .traits = STEP_LARGE },
+	{ .name = "large-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 40000, .new_bytes = 50000, .traits = STEP_LARGE },
+	{ .name = "large-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 40000, .traits = STEP_LARGE },
+	{ .name = "large-zero-copy-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 40000, .manner = CALL_PIN, .traits = STEP_LARGE },
+	{ .name = "large-delete", .kind = LIN_DELETE, .old = OLD_VALUE, .old_bytes = 40000, .traits = STEP_LARGE },
+	{ .name = "large-append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 32000, .new_bytes = 40, .traits = STEP_LARGE },
+	{ .name = "iterate", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_WALK },
+	{ .name = "namespace", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FRESH_NS },
+	{ .name = "attach", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_COLD },
+	{ .name = "close", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_CLOSE },
+	{ .name = "create", .kind = LIN_NONE, .traits = STEP_LIFE | STEP_CREATE },
+	{ .name = "destroy", .kind = LIN_NONE, .traits = STEP_LIFE | STEP_DESTROY },
+};
+const unsigned operations_count = sizeof operations / sizeof operations[0];
+
+struct larder_options step_options(void)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+
+	options.bytes = STEP_BYTES;
+	options.entry_bytes = 2048; /* few buckets, so that the bystanders share them with the key */
+	options.participants = 16;
+	return options;
+}
+
+/* ---- The actor ---- */
+
+struct actor {
+	struct board *board;
+	struct larder *cache;
+	struct call_buffers buffers;
+	uint32_t ns;
+};
+
+static void actor_attach(struct actor *actor)
+{
+	struct larder_options options = step_options();
+
+	if (!(actor->board->operation->traits & STEP_CREATE))
+		options.flags = LARDER_ATTACH_ONLY;
+	actor->board->call.status = larder_open_with(actor->board->path, &options, &actor->cache);
+}
+
+/* Attaches, takes a participant slot, and reads the version that a cas expects. */
+static void actor_enter(struct actor *actor)
+{
+	struct board *board = actor->board;
+	unsigned traits = board->operation->traits;
+	struct larder_meta meta;
+	size_t length;
+
+	if (traits & (STEP_COLD | STEP_CREATE | STEP_DESTROY))
+		return;
+	actor_attach(actor);
+	if (board->call.status != LARDER_OK)
+		_exit(20);
+	larder_exists(actor->cache, 0, "warm", 4);
+	if (board->call.kind != LIN_CAS)
+		return;
+	if (larder_get_with(actor->cache, board->key.ns, board->key.text, board->key.bytes, actor->buffers.out,
+			actor->buffers.out_capacity, &length, LARDER_NO_COUNT, &meta) != LARDER_OK)
+		_exit(21);
+	board->call.expected = meta.version;
+}
+
+static bool see_entry(const struct larder_entry *entry, void *arg)
+{
+	(void)entry;
+	(void)arg;
+	return true;
+}
+
+/* The stretch. */
+static void actor_run(struct actor *actor)
+{
+	struct board *board = actor->board;
+	struct lin_call *call = &board->call;
+
+	switch (board->operation->traits & ~(unsigned)(STEP_FULL | STEP_LARGE | STEP_OWN_NS | STEP_LIFE)) {
+	case STEP_COLD:
+		actor_attach(actor);
+		if (call->status == LARDER_OK)
+			call_run(actor->cache, &board->key, &actor->buffers, call);
+		break;
+	case STEP_CREATE:
+		actor_attach(actor);
+		break;
+	case STEP_DESTROY:
+		call->status = larder_destroy(board->path);
+		break;
+	case STEP_CLOSE:
+		larder_close(&actor->cache);
+		break;
+	case STEP_WALK:
+		call->status = larder_iterate(actor->cache, LARDER_ALL_NAMESPACES, "", 0, LARDER_ITERATE_VALUES, see_entry, NULL);
+		break;
+	case STEP_FRESH_NS:
+		call->status = larder_namespace(actor->cache, board->key.text, &actor->ns);
+		break;
+	case STEP_MAINTAIN:
+		call->status = larder_maintain(actor->cache, 8192, NULL);
+		break;
+	default:
+		call_run(actor->cache, &board->key, &actor->buffers, call);
+	}
+}
+
+/* After the stretch the process is as good as any: it uses the cache once more, and goes in good order. */
+static void actor_leave(struct actor *actor)
+{
+	struct board *board = actor->board;
+
+	if (actor->cache != NULL) {
+		board->leave_status = larder_set(actor->cache, 0, "left", 4, board->path, strlen(board->path), LARDER_TTL_NONE);
+		if (board->leave_status == LARDER_OK)
+			board->leave_status = larder_exists(actor->cache, 0, "left", 4);
+		larder_close(&actor->cache);
+	}
+	board->left = true;
+}
+
+void actor_play(void *arg)
+{
+	static unsigned char value[STEP_VALUE_MAX];
+	struct board *board = arg;
+	struct actor actor = { .board = board };
+
+	actor.buffers = (struct call_buffers){ .in = value, .out = board->copy, .out_capacity = sizeof board->copy,
+		.manner = board->operation->manner };
+	if (board->operation->new_bytes > 0) {
+		stamp_write(value, board->operation->new_bytes, board->key.text, board->key.bytes, 2, (uint32_t)board->point);
+		board->call.in = lin_value_of(value, board->operation->new_bytes);
+	}
+	actor_enter(&actor);
+	tracee_marker();
+	actor_run(&actor);
+	tracee_marker();
+	actor_leave(&actor);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Runs one call of larder's as struct lin_call describes it and writes the answer back into it, for whoever records
+ * histories.  call_run() does the call and next to nothing else, so that it can be single-stepped; call_settle()
+ * digests what was read, afterwards.
+ */
+#ifndef LARDER_TEST_CALL_H
+#define LARDER_TEST_CALL_H
+
+#include "lin.h"
+
+#include <larder.h>
+
+struct call_key {
+	uint32_t ns;
+	size_t bytes;
+	char text[56];
+};
+
+/* How a get is made. */
+enum call_manner { CALL_COPY, CALL_PIN, CALL_MANY };
+
+struct call_buffers {
+	const void *in; /* bytes of call->in */
+	void *out;      /* where values read go */
+	size_t out_capacity;
+	enum call_manner manner;
+};
+
+/* Fills status, sum, version, ttl_left and out.length; response is left alone. */
+void call_run(struct larder *cache, const struct call_key *key, const struct call_buffers *buffers, struct lin_call *call);
+
+/* Digests what call_run() read. */
+void call_settle(const struct call_buffers *buffers, struct lin_call *call);
+
+#endif
