@@ -3,7 +3,7 @@
 
 A test file registers functions by @test and ends in main().  It is run as
 
-    test_FILE.py LARDER SOURCE_ROOT MANUAL_BUILD_DIRECTORY [PATTERN ...]
+    test_FILE.py LARDER SOURCE_ROOT MANUAL_BUILD_DIRECTORY WORKER [PATTERN ...]
 
 with patterns only the tests whose names contain one of them.  Each test makes caches by names that no other run has,
 and destroys them.  The seed of what is drawn at random is printed; LARDER_SEED repeats a run.
@@ -18,7 +18,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-LARDER, SOURCE, MANUAL = Path(sys.argv[1]).resolve(), Path(sys.argv[2]), Path(sys.argv[3])
+LARDER, SOURCE, MANUAL, WORKER = (Path(argument).resolve() for argument in sys.argv[1:5])
 SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32))
 RANDOM = random.Random(SEED)
 FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED = range(5)
@@ -110,13 +110,24 @@ def temporary(content=None):
 temporary.serial = 0
 
 
-def library():
-    """The library that the command runs with."""
-    found = re.search(r"liblarder\S* => (\S+)", subprocess.run(["ldd", LARDER], capture_output=True, text=True,
-                                                              check=False).stdout)
-    if not found:
-        raise Skip("the command is linked statically")
-    return found.group(1)
+class Worker:
+    """Processes that use a cache, killed at the end; see worker.c.  Those that say so are ready."""
+
+    def __init__(self, *commands):
+        self.processes = [subprocess.Popen([WORKER, *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                          for command in commands]
+
+    def __enter__(self):
+        said = [process.stdout.readline() for process in self.processes]
+        assert said == [b"ready\n"] * len(said), said
+        return self
+
+    def __exit__(self, *_):
+        ended = [process.poll() for process in self.processes]
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        assert ended == [None] * len(ended), f"workers ended by themselves: {ended}"
 
 
 def counters():
@@ -141,7 +152,7 @@ def passes(number, function):
 
 
 def main():
-    patterns = sys.argv[4:]
+    patterns = sys.argv[5:]
     chosen = [function for function in TESTS if not patterns or any(word in function.__name__ for word in patterns)]
     print(f"1..{len(chosen)}\n# seed {SEED}", flush=True)
     with tempfile.TemporaryDirectory(prefix="larder-tool-") as temporary.directory:

@@ -6,11 +6,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from kit import (COMMANDS, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, SOURCE, USAGE, Cache, Skip, counters, library,
+from kit import (COMMANDS, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, SOURCE, USAGE, Cache, Skip, Worker, counters,
                  lines, main, run, show, temporary, test)
 
 # ---- The program ----------------------------------------------------------------------------------------------------
@@ -142,34 +141,19 @@ def destroy_leaves_a_foreign_file_alone():
     assert str(path) in run.said, run.said
 
 
-USER = """
-import ctypes, sys
-larder, handle = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p()
-assert larder.larder_open(sys.argv[2].encode(), ctypes.c_uint64(0), ctypes.byref(handle)) == 0
-assert larder.larder_set(handle, 0, b"from", ctypes.c_size_t(4), b"user", ctypes.c_size_t(4), ctypes.c_int64(0)) == 0
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
 @test
 def info_shows_who_is_attached_and_who_has_died():
     with Cache() as cache:
-        user = subprocess.Popen([sys.executable, "-c", USER, library(), str(cache)], stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE)
-        try:
-            assert user.stdout.readline() == b"ready\n"
+        with Worker(["hold", cache]) as worker:
+            pid = worker.processes[0].pid
             attached = show("info", cache)["attached"]
-            assert [(who["pid"], who["alive"]) for who in attached] == [(user.pid, True)], attached
+            assert [(who["pid"], who["alive"], who["command"]) for who in attached] == [(pid, True, "worker")], attached
             assert show("info", cache)["participants_alive"] == 1
-            assert re.search(rf"alive +{user.pid} ", run("info", cache).decode())
-        finally:
-            user.kill()
-            user.wait()
+            assert re.search(rf"alive +{pid} .* worker$", run("info", cache).decode(), re.M)
         alive = [who for who in show("info", cache)["attached"] if who["alive"]]
         assert not alive, alive
         dead = [who["pid"] for who in show("info", "--dead", cache)["attached"] if not who["alive"]]
-        assert user.pid in dead, dead
+        assert pid in dead, dead
         assert cache.get(b"from") == b"user"
 
 

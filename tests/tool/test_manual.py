@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """The manual against header, help texts and counters: nothing is missing in it, and its markup is right."""
+import os
 import re
 import shutil
 import subprocess
@@ -64,6 +65,16 @@ def every_status_and_flag_is_in_the_manual():
     for name in re.findall(r"^\t(LARDER_\w+) = ", header, re.M) + re.findall(r"^#define (LARDER_\w+)", header, re.M):
         if name not in ("LARDER_H", "LARDER_API", "LARDER_COUNTER"):
             assert name in manual, name
+
+
+@test
+def the_example_of_the_manual_compiles():
+    text = pages()["larder.7"].split(".Sh EXAMPLES")[1].split(".Bd -literal\n")[1].split(".Ed\n")[0]
+    compiler = os.environ.get("CC", "cc").split()
+    if not shutil.which(compiler[0]):
+        raise Skip("there is no compiler")
+    subprocess.run([*compiler, "-fsyntax-only", "-Wall", "-Werror", "-I", SOURCE / "include", "-x", "c", "-"],
+                   input=text.replace("\\e", "\\"), text=True, check=True)
 
 
 @test

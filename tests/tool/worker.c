@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A process that uses a cache while the command looks at it.
+ *
+ *     worker hold CACHE          sets a key, says "ready" and stays attached until standard input ends
+ *     worker fill CACHE COUNT    sets COUNT keys key:0 ..., of 0 to 299 bytes, every other one with a time to live
+ *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
+ *
+ * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
+ * key's own.
+ */
+#include <larder.h>
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEYS = 4000, REPEATS_MAX = 12000 };
+
+static void ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+static void check(enum larder_status status)
+{
+	if (status != LARDER_OK)
+		errx(1, "%s", larder_strerror(status));
+}
+
+static void hold(struct larder *cache)
+{
+	check(larder_set(cache, 0, "from", 4, "user", 4, LARDER_TTL_DEFAULT));
+	ready();
+	while (getchar() != EOF)
+		;
+}
+
+static void fill(struct larder *cache, unsigned long count)
+{
+	static const char bytes[300];
+
+	for (unsigned long i = 0; i < count; i++) {
+		char key[32];
+		int length = snprintf(key, sizeof key, "key:%lu", i);
+		int64_t ttl_ms = i % 2 ? 3600000 : LARDER_TTL_NONE;
+		check(larder_set(cache, 0, key, (size_t)length, bytes, i % sizeof bytes, ttl_ms));
+	}
+}
+
+/* Some values are larger than a segment of a small cache. */
+static size_t compose(char *value, const char *key)
+{
+	static const unsigned repeats[] = { 1, 3, 10, 100, REPEATS_MAX };
+	char piece[40];
+	int length = snprintf(piece, sizeof piece, "%s/%d;", key, rand() % 10);
+	unsigned count = repeats[rand() % 64 ? rand() % 4 : 4];
+
+	for (unsigned i = 0; i < count; i++)
+		memcpy(value + i * (size_t)length, piece, (size_t)length);
+	return count * (size_t)length;
+}
+
+static _Noreturn void write_on(struct larder *cache, unsigned seed)
+{
+	static const int64_t ttl_ms[] = { LARDER_TTL_NONE, 50, 3600000 };
+	static char value[REPEATS_MAX * 40];
+
+	srand(seed);
+	ready();
+	for (;;) {
+		char key[32];
+		int length = snprintf(key, sizeof key, "key:%d", rand() % KEYS);
+		size_t value_bytes = compose(value, key);
+		check(larder_set(cache, 0, key, (size_t)length, value, value_bytes, ttl_ms[rand() % 3]));
+		length = snprintf(key, sizeof key, "key:%d", rand() % KEYS);
+		if (rand() % 4 == 0)
+			(void)larder_delete(cache, 0, key, (size_t)length);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct larder *cache;
+
+	if (argc < 3)
+		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | write CACHE SEED");
+	if (larder_open(argv[2], 0, &cache) < 0)
+		errx(1, "%s", larder_message());
+	if (!strcmp(argv[1], "hold"))
+		hold(cache);
+	else if (!strcmp(argv[1], "fill") && argc == 4)
+		fill(cache, strtoul(argv[3], NULL, 10));
+	else if (!strcmp(argv[1], "write") && argc == 4)
+		write_on(cache, (unsigned)strtoul(argv[3], NULL, 10));
+	larder_close(&cache);
+	return 0;
+}
