@@ -112,7 +112,7 @@ static size_t read_whole(const char *path, unsigned char *bytes, size_t room)
 	return (size_t)n;
 }
 
-static unsigned char good[WHOLE], bytes[WHOLE], after[WHOLE + 1];
+static _Alignas(LINE_BYTES) unsigned char good[WHOLE], bytes[WHOLE], after[WHOLE + 1];
 
 static void make_good(const char *path)
 {

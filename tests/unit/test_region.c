@@ -408,7 +408,7 @@ Test(region, a_shortened_file_is_noticed_by_the_slow_check)
 /* ---- Guard -------------------------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t foreign_faults;
-static void *foreign_page;
+static void *volatile foreign_page;
 
 static void foreign_handler(int number, siginfo_t *info, void *context)
 {
@@ -453,7 +453,7 @@ Test(region, the_guard_turns_a_truncated_file_into_a_lost_cache)
 	cr_assert_eq(unlink(path), 0);
 }
 
-Test(region, the_guard_passes_on_the_faults_of_others)
+Test(region, the_guard_passes_on_the_faults_of_others, .timeout = 10)
 {
 	struct sigaction action = { .sa_sigaction = foreign_handler, .sa_flags = SA_SIGINFO };
 	struct larder_options o = small_cache();
