@@ -58,10 +58,8 @@ static enum put_next count_in_place(struct actor *a, struct put *put, const stru
 	struct word *cell = entry_cell(&f->entry);
 	for (;;) { /* progress: a lost CAS is another one's increment, or a freezing */
 		uint64_t seen = load_acquire(cell);
-		if (seen & CELL_FROZEN) { /* finish the move, and count in the copy */
-			put->frozen = true;
+		if (seen & CELL_FROZEN) /* finish the move, and count in the copy */
 			return new_counter(put, cell_number(seen));
-		}
 		put->answer = LARDER_RANGE;
 		if (!sum_fits(cell_number(seen), i->delta, &i->sum))
 			return PUT_ANSWER;

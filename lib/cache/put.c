@@ -249,7 +249,6 @@ static enum put_step put_once(struct actor *a, struct put *put, enum larder_stat
 	if (found && unlikely((int32_t)(entry_generation(&f.entry) - generation) > 0)
 			&& generation_present(namespace_generation(a->region, put->key.ns)) != generation)
 		return STEP_AGAIN; /* it is of a generation after ours: take the fresh one; ahead of that, too, it is damage */
-	put->frozen = false;
 	switch (put_look(a, put, &f, found)) {
 	case PUT_ANSWER:
 		*status = put->answer;
@@ -287,7 +286,6 @@ static enum put_next cas_counter(struct put *put, const struct found *f)
 		return PUT_ANSWER;
 	}
 	struct word *w = entry_cell(&f->entry);
-	put->frozen = true;
 	return cas_acq_rel(w, cell, cell | CELL_FROZEN) || load_acquire(w) == (cell | CELL_FROZEN) ? PUT_WRITE : PUT_AGAIN;
 }
 
@@ -317,7 +315,6 @@ void put_thaw_to_digits(struct put *put, const struct found *f, const void **val
 	*value_bytes = f->entry.value_bytes;
 	if (!entry_is_counter(&f->entry))
 		return;
-	put->frozen = true;
 	*value_bytes = cell_format(cell_freeze(entry_cell(&f->entry)), put->digits);
 	*value = put->digits;
 }

@@ -40,7 +40,6 @@ struct put {
 	struct chunks replaced; /* of a large value that was replaced */
 	char digits[24];
 	uint64_t cell;            /* a counter's first value */
-	bool frozen;              /* decide() froze the counter that it found */
 	bool live;                /* decide() was shown what was found */
 };
 

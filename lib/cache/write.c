@@ -296,7 +296,6 @@ static enum put_next touch_decide(struct actor *a, struct put *put, const struct
 	d->value_bytes = f->entry.value_bytes;
 	if (entry_is_counter(&f->entry)) {
 		put->cell = cell_freeze(entry_cell(&f->entry));
-		put->frozen = true;
 		d->value = &put->cell;
 	}
 	return PUT_WRITE;
