@@ -237,9 +237,17 @@ static void relink(struct actor *a, uint32_t segment, uint64_t w)
 		count(a, segments_relinked, 1);
 }
 
-static enum step step_walking(struct actor *a, uint32_t segment, uint64_t w, uint64_t *budget)
+static bool all_expired(const struct region *r, uint32_t segment, uint64_t w)
+{
+	return segment_expiry(r, segment, segword_inc(w)) < moment_coarse(r);
+}
+
+/* live: entries that could still be read may go. */
+static enum step step_walking(struct actor *a, uint32_t segment, uint64_t w, uint64_t *budget, bool live)
 {
 	unsigned lane = choose_lane(a, segment, segword_life(w));
+	if (lane < SEGMENT_LANES && !live && !all_expired(a->region, segment, w))
+		return STEP_NONE; /* another one's eviction: not for this call to finish */
 	if (lane < SEGMENT_LANES)
 		walk_lane(a, segment, lane, w, budget);
 	else if (w & RELINK)
@@ -272,14 +280,14 @@ static enum step step_limbo(struct actor *a, uint32_t segment, uint64_t w, bool 
 	return STEP_DONE;
 }
 
-static enum step step_segment(struct actor *a, uint32_t segment, uint64_t *budget, bool urgent)
+static enum step step_segment(struct actor *a, uint32_t segment, uint64_t *budget, bool live, bool urgent)
 {
 	uint64_t w = load_seq_cst(region_segword(a->region, segment));
 	switch (segword_state(w)) {
 	case SEGMENT_DRAINING:
 		return step_draining(a, segment, w, urgent);
 	case SEGMENT_WALKING:
-		return step_walking(a, segment, w, budget);
+		return step_walking(a, segment, w, budget, live);
 	case SEGMENT_LIMBO:
 		return step_limbo(a, segment, w, urgent);
 	default:
@@ -352,7 +360,9 @@ static bool begin(struct actor *a, bool live)
 	w = load_seq_cst(word);
 	if (segword_state(w) != SEGMENT_SEALED)
 		return true;
-	bool expired = segment_expiry(a->region, segment, segword_inc(w)) < moment_coarse(a->region);
+	bool expired = all_expired(a->region, segment, w);
+	if (!expired && !live)
+		return true; /* chosen as expired: it has had a new entry since */
 	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~RELINK;
 	if (!expired && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
 		next |= RELINK;
@@ -367,12 +377,12 @@ static bool evict_step(struct actor *a, uint64_t *budget, bool live, bool urgent
 {
 	uint32_t n = a->region->geo.segments;
 	uint64_t victim = load_hint(&region_super(a->region)->victim) - 1;
-	if (victim < n && step_segment(a, (uint32_t)victim, budget, urgent) == STEP_DONE)
+	if (victim < n && step_segment(a, (uint32_t)victim, budget, live, urgent) == STEP_DONE)
 		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		if (segword_state(load_acquire(region_segword(a->region, i))) < SEGMENT_DRAINING || i == victim)
 			continue;
-		if (step_segment(a, i, budget, urgent) == STEP_DONE) {
+		if (step_segment(a, i, budget, live, urgent) == STEP_DONE) {
 			store_hint(&region_super(a->region)->victim, i + UINT64_C(1));
 			return true;
 		}
