@@ -137,8 +137,8 @@ struct larder_options {
 	uint64_t bytes;        /* of the whole cache, index and all; at least LARDER_BYTES_MIN; default 64 MiB */
 	uint64_t entry_bytes;  /* usual size of an entry, key + value; sizes the index; default 160 */
 	uint32_t mode;         /* permission bits of the file; default 0600 */
-	uint32_t segments;     /* 32 .. 4096; default: between 256 and 512, fewer below 2 MiB */
-	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 64 .. 1024 */
+	uint32_t segments;     /* 32 .. 4096; default: between 256 and 512, fewer below 5 MiB */
+	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 16 .. 1024 */
 	uint32_t namespaces;   /* 16 .. 4096; default 256 */
 };
 #define LARDER_OPTIONS_INIT { .size = sizeof(struct larder_options) }

@@ -339,6 +339,7 @@ static uint32_t choose(struct actor *a, bool live)
 	uint64_t now = moment_coarse(a->region);
 	for (uint32_t i = 0; i < n; i++)
 		consider(a, i, load_acquire(region_segword(a->region, i)), now, &c);
+	ghost_fit(a, n - n / SMALL_SHARE);
 	if (c.expired != UINT32_MAX)
 		return c.expired;
 	if (!live)

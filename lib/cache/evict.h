@@ -29,6 +29,8 @@ uint64_t evict_ahead(struct actor *a, uint64_t units);
 
 /* ---- Ghosts: fingerprints of keys that left the small pool unused (ghost.c) --------------------------------------------- */
 void ghost_add(const struct region *r, uint64_t hash);
+/* Fits the number of words in use to the entries that main_segments hold, by the size of what this participant wrote. */
+void ghost_fit(struct actor *a, uint32_t main_segments);
 /* True, and forgotten, if the key is among them. */
 bool ghost_take(const struct region *r, uint64_t hash);
 

@@ -100,7 +100,8 @@ static enum larder_status view_large(const struct larder *cache, const struct ma
 		struct key k = chunk_key(&cache->region, ns, m, i, name);
 		uint64_t off = (uint64_t)i * m->chunk_bytes;
 		uint64_t left = m->bytes - off;
-		if (view_find(&cache->region, &k, &v) != VIEW_WHOLE || v.entry.value_bytes != (left < m->chunk_bytes ? left : m->chunk_bytes))
+		if (view_find(&cache->region, &k, &v) != VIEW_WHOLE || v.entry.value_bytes != (left < m->chunk_bytes ? left : m->chunk_bytes)
+				|| !entry_checksum_good(&v.entry))
 			status = LARDER_MISS;
 		else
 			memcpy(buffer + off, v.entry.value, v.entry.value_bytes);

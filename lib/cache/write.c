@@ -367,7 +367,8 @@ static enum larder_status swap_run(struct actor *a, struct put *put, struct rewr
 		status = rewrite_run(a, put, swap_decide);
 		if (status == LARDER_MISS && !w->had_old)
 			status = swap_add_large(a, put, w);
-	} while (status == LARDER_EXISTS && actor_retries(a)); /* progress: another one set the key */
+		/* progress: EXISTS, another one set the key; MISS, a piece of what was there is gone, and the manifest with it */
+	} while ((status == LARDER_EXISTS || (status == LARDER_MISS && w->had_old)) && actor_retries(a));
 	return status == LARDER_OK && !w->had_old ? LARDER_MISS : status;
 }
 

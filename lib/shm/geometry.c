@@ -27,6 +27,8 @@
 #define SEGMENTS_MAX 4096u
 #define SEGMENTS_USUAL 256u /* and less than twice as many */
 #define SEGMENT_SHIFT_MIN 12u
+#define SEGMENTS_ENOUGH 96u  /* from here on, segments that hold SEGMENT_ENTRIES are worth more than another division */
+#define SEGMENT_ENTRIES 64u /* less waste at their ends */
 #define SEGMENT_SHIFT_MAX 26u
 #define PARTICIPANTS_MIN 4u
 #define PARTICIPANTS_USUAL 64u
@@ -42,6 +44,9 @@ _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UIN
 #define ENTRY_OVERHEAD_BYTES 24u
 #define GROUP_SLOTS (BUCKET_SLOTS * (GROUP_HOMES + GROUP_OVERFLOWS))
 #define LOAD_PERCENT 68u
+/* Where sizes are mixed, those that stay are smaller than the mean, and many; for large ones an index for entries of this
+ * size costs two percent, and one too small costs a third of the cache. */
+#define INDEX_ENTRY_MAX 640u
 #define GHOST_PERCENT 90u /* of the entries expected: as many as the main pool has */
 
 #define OPEN_FLAGS_ALL (LARDER_ATTACH_ONLY | LARDER_EXCLUSIVE | LARDER_INSPECT | LARDER_PREFAULT | LARDER_LOCK | LARDER_NO_DUMP \
@@ -117,7 +122,7 @@ static void fill_defaults(struct larder_options *o)
 	o->mode = o->mode != 0 ? o->mode : MODE_DEFAULT;
 	o->namespaces = o->namespaces != 0 ? o->namespaces : NAMESPACES_DEFAULT;
 	if (o->participants == 0)
-		o->participants = (uint32_t)clamp(o->bytes >> 18, PARTICIPANTS_USUAL, PARTICIPANTS_MAX);
+		o->participants = (uint32_t)clamp(o->bytes >> 18, least(o->bytes >> 15, PARTICIPANTS_USUAL), PARTICIPANTS_MAX);
 }
 
 enum larder_status options_read(struct larder_options *out, const struct larder_options *in)
@@ -166,12 +171,11 @@ static uint64_t end_of(const struct shm_geometry *g)
 	return g->arena_off + ((uint64_t)g->segments << g->segment_shift);
 }
 
-/* The counts that depend on the arena, for entries of entry_bytes.  Entries larger than a quarter of a segment come in
- * pieces, each with a slot of its own. */
+/* The counts that depend on the arena, for entries of entry_bytes. */
 static void set_segments(struct shm_geometry *g, uint32_t segments, uint32_t segment_shift, uint64_t entry_bytes)
 {
 	uint64_t arena = (uint64_t)segments << segment_shift;
-	uint64_t stored = least(round_up(entry_bytes + ENTRY_OVERHEAD_BYTES, UNIT_BYTES), UINT64_C(1) << (segment_shift - 2));
+	uint64_t stored = least(round_up(entry_bytes + ENTRY_OVERHEAD_BYTES, UNIT_BYTES), INDEX_ENTRY_MAX);
 	uint64_t entries = arena / stored;
 
 	g->segments = segments;
@@ -199,6 +203,11 @@ static uint32_t most_segments(struct shm_geometry *g, uint32_t segment_shift, ui
 	return fits;
 }
 
+static bool may_halve(uint32_t count, uint32_t segment_shift, uint64_t entry_bytes)
+{
+	return count < SEGMENTS_ENOUGH || (entry_bytes + ENTRY_OVERHEAD_BYTES) * SEGMENT_ENTRIES <= UINT64_C(1) << (segment_shift - 1);
+}
+
 /* The largest segments of which there are enough.  More than SEGMENTS_MAX would waste the rest of the file: then the next
  * larger size, though there are fewer than asked for. */
 static bool choose_segments(struct shm_geometry *g, const struct larder_options *o)
@@ -208,7 +217,7 @@ static bool choose_segments(struct shm_geometry *g, const struct larder_options 
 	uint32_t shift = SEGMENT_SHIFT_MAX;
 	uint32_t count = most_segments(g, shift, o->entry_bytes);
 
-	while (count < wanted && shift > SEGMENT_SHIFT_MIN)
+	while (count < wanted && shift > SEGMENT_SHIFT_MIN && (o->segments != 0 || may_halve(count, shift, o->entry_bytes)))
 		count = most_segments(g, --shift, o->entry_bytes);
 	if (count < least_good)
 		return false;
@@ -264,7 +273,7 @@ enum larder_status geometry_plan(struct shm_geometry *geo, const struct larder_o
 		return LARDER_INVALID;
 	}
 	choose_cells(geo);
-	geo->reserve = (uint32_t)clamp(geo->segments / 64, 4, SEGMENTS_MAX);
+	geo->reserve = (uint32_t)clamp(geo->segments / 64, SURVIVORS_RESERVE + 1, SEGMENTS_MAX);
 	return LARDER_OK;
 }
 

@@ -226,7 +226,7 @@ _Static_assert(sizeof(struct shm_participant) % LINE_BYTES == 0, "participants s
 /* ---- Namespace ------------------------------------------------------------------------------------------------------------ */
 
 #define NAMESPACE_NAME_BYTES 64u
-#define NAMESPACE_STRIPES 8u
+#define NAMESPACE_STRIPES 4u
 
 /* hash 0: free.  The name is written by word, from 0, by CAS, its length (1 .. 64) first. */
 struct shm_namespace {
@@ -235,11 +235,13 @@ struct shm_namespace {
 	struct word ttl;        /* default time to live in ms, 0: never */
 	struct word name_bytes;
 	struct word spare[4];
-	struct word name[NAMESPACE_NAME_BYTES / 8];
-	struct {
-		_Alignas(LINE_BYTES) struct word entries, bytes; /* sums over the stripes count; one alone means nothing */
-	} tally[NAMESPACE_STRIPES];
+	_Alignas(LINE_BYTES) struct word name[NAMESPACE_NAME_BYTES / 8];
+	_Alignas(LINE_BYTES) struct { struct word entries, bytes; } tally[NAMESPACE_STRIPES]; /* the sums count; one alone means nothing */
 };
+_Static_assert(sizeof(struct shm_namespace) == 3 * LINE_BYTES, "what gets read shares no line with what sets write");
+
+/* Free segments that only survivors of an eviction may use. */
+#define SURVIVORS_RESERVE 2u
 
 /* ---- Ghosts: four fingerprints of 16 bits a word, the newest lowest ---------------------------------------------------------- */
 
@@ -283,6 +285,7 @@ struct shm_super {
 	_Alignas(LINE_BYTES) struct word state;     /* SUPER_LIVE, SUPER_RETIRED */
 	_Alignas(LINE_BYTES) struct word pressure;  /* hint: 1 while free segments are fewer than the reserve */
 	struct word victim;                         /* hint: segment + 1 being emptied */
+	struct word ghosts_active;                  /* hint: ghost words in use, for as many ghosts as main has entries */
 	struct word participants_used;              /* one more than the highest slot ever taken; raised only */
 	_Alignas(LINE_BYTES) struct word seals;     /* number of seals so far */
 	_Alignas(LINE_BYTES) struct word cell[CELLS_MAX]; /* life_word(incarnation, segment + 1): the active segment; 0 none yet */

@@ -57,8 +57,6 @@ void room_abandon(struct actor *a, struct room *room);
 
 /* ---- Segments ------------------------------------------------------------------------------------------------------------ */
 
-#define SURVIVORS_RESERVE 2u
-
 struct segment_census { uint32_t free, small, main, recycling; };
 void segment_census(const struct region *r, struct segment_census *census);
 /* Counts the free ones and updates the pressure hint. */
