@@ -133,32 +133,42 @@ static void report_fault(struct load *load)
 	complain("%s: %s", load->path, load->reader.fault);
 }
 
+/* What to do about a result that is no record.  True: go on with the next one; else *code is how the pass ends. */
+static bool get_past(struct load *load, enum dump_result result, bool first, int *code)
+{
+	*code = TOOL_OK;
+	if (result == DUMP_BAD && (first || !load->partial))
+		report_fault(load);
+	if (result == DUMP_BAD && load->partial) {
+		result = dump_resume(&load->reader);
+		if (result == DUMP_BAD && first)
+			report_fault(load);
+	} else if (result == DUMP_BAD) {
+		*code = TOOL_DAMAGED;
+	}
+	if (result == DUMP_ERROR) {
+		complain("%s: %s", load->path, load->reader.fault);
+		*code = TOOL_FAILED;
+	}
+	return result == DUMP_OK;
+}
+
 /* Calls visit for each good record.  `first`: this is the pass that reports damage. */
 static int each_record(struct load *load, int fd, bool first, int (*visit)(struct load *, const struct dump_record *))
 {
-	struct dump_reader *reader = &load->reader;
 	struct dump_record record;
+	int code;
 
-	dump_close(reader); /* of the pass before */
-	enum dump_result result = dump_open(reader, fd);
-
-	for (;; result = dump_next(reader, &record)) {
-		if (result == DUMP_END)
-			return TOOL_OK;
-		if (result == DUMP_ERROR) {
-			complain("%s: %s", load->path, reader->fault);
-			return TOOL_FAILED;
-		}
-		if (result == DUMP_BAD) {
-			if (first || !load->partial)
-				report_fault(load);
-			if (!load->partial)
-				return TOOL_DAMAGED;
-			if (dump_resume(reader) != DUMP_OK)
-				return TOOL_OK;
-			continue;
-		}
-		int code = reader->number ? visit(load, &record) : TOOL_OK; /* the header is no record */
+	dump_close(&load->reader); /* of the pass before */
+	enum dump_result result = dump_open(&load->reader, fd);
+	if (result != DUMP_OK && !get_past(load, result, first, &code))
+		return code;
+	for (;;) {
+		result = dump_next(&load->reader, &record);
+		if (result == DUMP_OK)
+			code = visit(load, &record);
+		else if (!get_past(load, result, first, &code))
+			return code;
 		if (code != TOOL_OK)
 			return code;
 	}

@@ -88,7 +88,8 @@ struct dump_reader {
 enum dump_result dump_open(struct dump_reader *reader, int fd);
 /* The next record; its pointers are valid until the next call. */
 enum dump_result dump_next(struct dump_reader *reader, struct dump_record *record);
-/* After DUMP_BAD: moves on to the next record whose head is whole.  DUMP_END: there is none. */
+/* After DUMP_BAD: moves on to the next record whose head is whole.  DUMP_END: there is none.  DUMP_BAD: nor can there
+ * be one, since neither header nor trailer tells the marker. */
 enum dump_result dump_resume(struct dump_reader *reader);
 void dump_close(struct dump_reader *reader); /* not the descriptor */
 

@@ -406,7 +406,7 @@ static uint64_t find_marker(struct dump_reader *reader, uint64_t off)
 enum dump_result dump_resume(struct dump_reader *reader)
 {
 	if (!reader->off && !marker_from_trailer(reader))
-		return fail(reader, DUMP_END, "neither header nor trailer can be read: no telling what is a record");
+		return fail(reader, DUMP_BAD, "neither header nor trailer can be read: no telling what is a record");
 	reader->resumed = true;
 	if (reader->gap) {
 		reader->gap = false;

@@ -73,8 +73,10 @@ void print_bytes(FILE *out, struct bytes bytes, bool hex)
 
 void print_name(FILE *out, const char *namespace_name)
 {
-	if (*namespace_name)
-		print_bytes(out, (struct bytes){ (const unsigned char *)namespace_name, strlen(namespace_name) }, false);
+	struct bytes name = { (const unsigned char *)namespace_name, strlen(namespace_name) };
+
+	if (name.count)
+		print_bytes(out, name, false);
 	else
 		fputs("(default)", out);
 }

@@ -181,6 +181,19 @@ def load_into_too_small_a_cache_changes_nothing():
 
 
 @test
+def load_evicts_only_if_it_may():
+    with Cache() as cache, Cache("--size", "1m") as small:
+        subprocess.run([WORKER, "fill", str(cache), "20000"], check=True)
+        small.set(b"here", b"before")
+        dump = run("dump", cache)
+        summary = show("load", "--no-evict", small, data=dump, expect=FAILED)
+        assert summary["refused"] > 0 < summary["loaded"] and summary["evicted"] == 0, summary
+        assert small.get(b"here") == b"before"
+        summary = show("load", small, data=dump)
+        assert summary["loaded"] == summary["found"] and summary["evicted"] > 0, summary
+
+
+@test
 def an_interrupted_dump_leaves_the_old_one():
     with Cache() as cache:
         run("set", cache, "key", "x")
@@ -273,6 +286,9 @@ def partial_loads_behind_a_lost_header_and_before_a_lost_end():
             summary = show("load", "--partial", cache, data=damaged, expect=DAMAGED)
             assert summary["loaded"] == expected == len(cache.keys()), (expected, summary)
             assert set(cache.keys()) <= places
+        hopeless = bytes(HEADER) + dump[HEADER:-1]
+        assert show("load", "--partial", cache, data=hopeless, expect=DAMAGED)["loaded"] == 0
+        assert "neither header nor trailer" in run.said
 
 
 @test
