@@ -9,8 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from kit import (COMMANDS, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, SOURCE, USAGE, Cache, Skip, Worker, counters,
-                 lines, main, run, show, temporary, test)
+from kit import (COMMANDS, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, SOURCE, USAGE, WORKER, Cache, Skip, Worker,
+                 counters, lines, main, run, show, temporary, test)
 
 # ---- The program ----------------------------------------------------------------------------------------------------
 
@@ -224,6 +224,18 @@ def conditions_are_kept():
         assert show("get", cache, "key")["version"] == result["version"]
         run("set", "--append", cache, "key", " and more")
         assert run("get", cache, "key") == b"four and more"
+
+
+@test
+def a_full_cache_evicts_only_if_it_may():
+    with Cache() as cache:
+        subprocess.run([WORKER, "fill", str(cache), "60000"], check=True)
+        before = show("stat", cache)
+        run("set", "--no-evict", cache, "large", data=bytes(500000), expect=FAILED)
+        assert "--no-evict" in run.said, run.said
+        run("get", "-q", cache, "large", expect=NOT_FOUND)
+        assert show("set", cache, "large", data=bytes(500000))["evicted"] > 0
+        assert before["evictions_small"] > 0, before
 
 
 @test
