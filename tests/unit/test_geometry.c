@@ -141,9 +141,9 @@ Test(geometry, the_index_is_sized_for_its_entries)
 {
 	struct larder_options o = LARDER_OPTIONS_INIT;
 	o.bytes = 256 * MIB;
-	o.entry_bytes = 1000;
+	o.entry_bytes = 400;
 	struct shm_geometry g = planned(o);
-	double entries = (double)((uint64_t)g.segments << g.segment_shift) / 1024;
+	double entries = (double)((uint64_t)g.segments << g.segment_shift) / 424;
 	double load = entries / (double)(g.groups * 70);
 
 	cr_assert(load > 0.67 && load < 0.69, "load %.3f", load);
@@ -243,6 +243,20 @@ Test(geometry, a_changed_geometry_is_refused_or_safe)
 		cr_assert(g.namespaces == good.namespaces && g.segments == good.segments && g.segment_shift == good.segment_shift);
 	}
 	cr_assert_gt(refused, 100000);
+}
+
+/* Right in itself, and larger than the file: what a hostile writer would make. */
+Test(geometry, a_plan_for_a_larger_file_is_refused_whatever_it_says_of_its_size)
+{
+	for (uint64_t larger = 8 * MIB + 64 * 1024; larger <= 64 * MIB; larger += MIB / 3 / 4096 * 4096) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = larger;
+		struct shm_geometry g = planned(o);
+		cr_assert(geometry_valid(&g, larger));
+		g.bytes = 8 * MIB;
+		g.value_max_bytes = 1;
+		cr_assert_not(geometry_valid(&g, 8 * MIB), "planned for %lu", larger);
+	}
 }
 
 Test(geometry, extreme_fields_are_refused)
