@@ -9,6 +9,7 @@
 #ifndef LARDER_CACHE_EVICT_H
 #define LARDER_CACHE_EVICT_H
 
+#include "cache/ghost.h"
 #include "cache/moment.h"
 #include "shm/index.h"
 
@@ -26,12 +27,5 @@ bool evict_need(struct actor *a, bool live);
 
 /* Work ahead of need; returns the units walked. */
 uint64_t evict_ahead(struct actor *a, uint64_t units);
-
-/* ---- Ghosts: fingerprints of keys that left the small pool unused (ghost.c) --------------------------------------------- */
-void ghost_add(const struct region *r, uint64_t hash);
-/* Fits the number of words in use to the entries that main_segments hold, by the size of what this participant wrote. */
-void ghost_fit(struct actor *a, uint32_t main_segments);
-/* True, and forgotten, if the key is among them. */
-bool ghost_take(const struct region *r, uint64_t hash);
 
 #endif

@@ -6,7 +6,7 @@
  * As many words are in use as hold one ghost for each entry of the main pool: fewer forget keys that would have earned
  * their place, more remember what any FIFO would have forgotten, and let scans into main.
  */
-#include "cache/evict.h"
+#include "cache/ghost.h"
 
 static struct word *ghost_word(const struct region *r, uint64_t hash)
 {

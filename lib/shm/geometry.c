@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/message.h"
-#include "shm/region.h"
+#include "shm/geometry.h"
 
 #define BYTES_DEFAULT (UINT64_C(64) << 20)
 #define BYTES_MAX (UINT64_C(1) << 38)

@@ -40,6 +40,7 @@ static bool cover(const struct guarded *g, uintptr_t base, uintptr_t at)
 	uintptr_t page = at - at % load_hint(&g->page_bytes);
 	struct octet *lost = (struct octet *)(uintptr_t)load_hint(&g->lost);
 
+	/* GUARD (acquire): what was read of the entry belongs to this base. */
 	if (at >= end || load_acquire(&g->base) != base)
 		return false;
 	/* First: whoever reads zeros from the new pages, in whichever thread, then finds the flag set. */

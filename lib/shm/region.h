@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 #include "larder.h"
-#include "shm/layout.h"
+#include "shm/geometry.h"
 
 /* What the features word of the superblock says; other bits are refused. */
 #define FEATURE_CHECKSUM 1u
@@ -116,13 +116,5 @@ int region_probe_fd(struct region *r);
  * while it is held, so that a handler that comes here cannot meet its own thread. */
 void region_slow_lock(void);
 void region_slow_unlock(void);
-
-/* lib/shm/geometry.c: a copy of the caller's options, of whatever size, with defaults filled in and every field within
- * its range; or LARDER_INVALID with a message.  `in` may be NULL. */
-enum larder_status options_read(struct larder_options *out, const struct larder_options *in);
-/* Counts and offsets for a cache of these options, or LARDER_INVALID with a message.  Left 0: seed, clocks, boot. */
-enum larder_status geometry_plan(struct shm_geometry *geo, const struct larder_options *options);
-/* True if every field of a stranger's geometry is within bounds and agrees with a file of file_bytes. */
-bool geometry_valid(const struct shm_geometry *geo, uint64_t file_bytes);
 
 #endif
