@@ -36,8 +36,8 @@ struct worker {
 enum larder_status crew_create(struct crew **crew, struct region *region, size_t tail_bytes);
 void crew_destroy(struct crew *crew);
 
-/* The calling thread's worker, registered: LARDER_OK; LARDER_NO_SLOT, LARDER_NO_MEMORY, LARDER_SYSTEM, LARDER_DETACHED.  The fast path is one
- * thread-local comparison (inline); the rest is crew_join_slow. */
+/* The calling thread's worker, registered: LARDER_OK; LARDER_NO_SLOT, LARDER_NO_MEMORY, LARDER_SYSTEM, LARDER_DETACHED
+ * (the file was removed: looked for at a thread's first call only).  The fast path is one thread-local comparison. */
 struct worker_cache { struct worker *worker; uint64_t handle_id; };
 extern _Thread_local struct worker_cache worker_cache __attribute__((tls_model("initial-exec"), visibility("hidden")));
 enum larder_status crew_join_slow(struct crew *crew, struct worker **worker);
@@ -53,9 +53,11 @@ static inline enum larder_status crew_join(struct crew *crew, uint64_t id, struc
 /* The worker of this process that holds `slot` in `registration`, or NULL: for pins released by another thread. */
 struct worker *crew_find(struct crew *crew, uint32_t slot, uint64_t registration);
 
-/* True if a living process holds the slot.  One system call; asked only of a slot that stands in the way. */
+/* True if a living process holds the slot, or it cannot be found out.  A few system calls, about a microsecond; asked
+ * only of a slot that stands in the way. */
 bool participant_alive(struct region *region, uint32_t slot);
-/* A dead participant's hazards named something: takes its slot for a moment, clears them and lets go.  False if it is alive or taken. */
+/* A dead participant's hazards named something: takes its slot for a moment, clears them and lets go.  False if it is
+ * alive or taken. */
 bool participant_bury(struct region *region, uint32_t slot);
 
 #endif

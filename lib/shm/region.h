@@ -41,7 +41,7 @@ struct region {
 	/* Descriptors and identity: see region.c.  -1: none. */
 	int lock_fd;   /* OFD locks are held through this one; none before a crew is made, and for inspectors */
 	int probe_fd;  /* and asked about through this one, through which the mapping was made */
-	void *anchor[REGION_ANCHORS]; /* a page mapped through each lock_fd there ever was, MADV_DONTFORK: the locks outlive a stray close */
+	void *anchor[REGION_ANCHORS]; /* a page mapped through each lock_fd there ever was: locks outlive a stray close */
 	uint32_t anchors;
 	uint32_t page_bytes; /* of the file: a huge page on hugetlbfs, else 4096 */
 	dev_t dev;
