@@ -77,7 +77,7 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 
 /* An overwrite stays in the pool of what it replaces, in a place used before if there is one; a new key begins in small, or in
  * main if it was evicted lately. */
-static bool put_room(struct actor *a, const struct put *put, const struct found *f, struct room *room)
+static bool put_room(struct actor *a, struct put *put, const struct found *f, struct room *room)
 {
 	struct region *r = a->region;
 	uint32_t units = draft_units(&put->draft);
@@ -88,10 +88,12 @@ static bool put_room(struct actor *a, const struct put *put, const struct found 
 			count(a, reused_bytes, units * UNIT_BYTES);
 			return true;
 		}
-	} else if (head_kind(put->draft.fields) != KIND_CHUNK && ghost_take(r, put->key.hash)) {
-		pool = POOL_MAIN;
+	} else if (!put->ghost && head_kind(put->draft.fields) != KIND_CHUNK && ghost_take(r, put->key.hash)) {
+		put->ghost = true; /* it is taken once, but room may have to be made first */
 		count(a, ghost_hits, 1);
 	}
+	if (f == NULL && put->ghost)
+		pool = POOL_MAIN;
 	return room_append(a, units, pool, class, NEED_NORMAL, room);
 }
 

@@ -41,6 +41,7 @@ struct put {
 	char digits[24];
 	uint64_t cell;            /* a counter's first value */
 	bool live;                /* decide() was shown what was found */
+	bool ghost;               /* the key was evicted lately */
 };
 
 /* LARDER_OK, put->answer, or a failure. */

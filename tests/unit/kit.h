@@ -30,10 +30,11 @@ static bool kit_damaged; /* the test damages the cache: no check at its end */
 #define ok(call) cr_assert_eq((call), LARDER_OK, "%s", #call)
 #define is(call, status) cr_assert_eq((int)(call), (int)(status), "%s is not %s", #call, #status)
 
+/* 128 segments, small as they are, whatever the defaults: a megabyte makes segments of 4 KiB. */
 static inline struct larder_options kit_options(uint64_t bytes, uint32_t create_flags)
 {
 	return (struct larder_options){ .size = sizeof(struct larder_options), .bytes = bytes, .create_flags = create_flags,
-		.namespaces = 16, .participants = 16 };
+		.segments = 128, .namespaces = 16, .participants = 16 };
 }
 
 static inline void kit_open_with(const struct larder_options *o)
@@ -162,6 +163,13 @@ static inline unsigned fill(const char *prefix, size_t bytes, size_t total, int6
 		is(larder_set(cache, 0, key, (size_t)length, value, bytes, ttl_ms), LARDER_OK);
 	}
 	return n;
+}
+
+/* The same with values of 300 bytes, as many as take up so many hundredths of all segments. */
+static inline unsigned fill_percent(const char *prefix, unsigned percent, int64_t ttl_ms)
+{
+	struct larder_info i = info_now();
+	return fill(prefix, 300, i.segments * (i.segment_bytes / 340) * 3 * percent, ttl_ms);
 }
 
 /* How many of the keys that fill() set are still there; whole, or the test fails. */
