@@ -78,14 +78,11 @@ static void unlock(int fd, uint32_t slot)
 	(void)fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-/* Asked through the descriptor that holds a lock, that lock does not show: hence probe_fd.  What cannot be found out
- * counts as alive: it may hold something back, but nothing of it is taken away. */
-static bool slot_held(struct region *region, uint32_t slot)
+static bool locked_by_another(int fd, uint32_t slot)
 {
 	struct flock lock = slot_lock(slot, F_WRLCK);
-	int fd = region_probe_fd(region);
 
-	return fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+	return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
 static void clear_hazards(struct shm_participant *p)
@@ -98,12 +95,20 @@ static void clear_hazards(struct shm_participant *p)
 		store_release(&p->pin[i], 0);
 }
 
+/* Asked through the descriptor that holds a lock, that lock does not show: hence probe_fd.  What cannot be found out
+ * counts as alive: it may hold something back, but nothing of it is taken away.  So an "alive" may be had without the
+ * mutex (relaxed: the number is verified, and a wrong "alive" is asked again), a "dead" may not. */
 bool participant_alive(struct region *region, uint32_t slot)
 {
+	int fd = __atomic_load_n(&region->probe_fd, __ATOMIC_RELAXED);
+
+	if (region_owns(region, fd) && locked_by_another(fd, slot))
+		return true;
 	region_slow_lock();
-	bool held = slot_held(region, slot);
+	fd = region_probe_fd(region);
+	bool alive = fd < 0 || locked_by_another(fd, slot);
 	region_slow_unlock();
-	return held;
+	return alive;
 }
 
 /* Through probe_fd, under which this process holds no slot: lock_fd would "lock" even a slot that a thread of our own

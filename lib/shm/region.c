@@ -404,7 +404,7 @@ void region_slow_unlock(void)
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static bool is_ours(const struct region *r, int fd)
+bool region_owns(const struct region *r, int fd)
 {
 	struct stat st;
 
@@ -413,7 +413,7 @@ static bool is_ours(const struct region *r, int fd)
 
 static void close_ours(const struct region *r, int fd)
 {
-	if (is_ours(r, fd))
+	if (region_owns(r, fd))
 		(void)close(fd);
 }
 
@@ -421,7 +421,7 @@ static int open_ours(const struct region *r, const char *path, int flags)
 {
 	int fd = open_above_stdio(path, (r->read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY | flags, 0);
 
-	if (fd < 0 || is_ours(r, fd))
+	if (fd < 0 || region_owns(r, fd))
 		return fd;
 	(void)close(fd);
 	errno = ESTALE;
@@ -434,7 +434,7 @@ static int reopen(const struct region *r, int through)
 {
 	char self[32];
 
-	if (is_ours(r, through)) {
+	if (region_owns(r, through)) {
 		(void)snprintf(self, sizeof self, "/proc/self/fd/%d", through);
 		int fd = open_ours(r, self, 0);
 		if (fd >= 0)
@@ -465,7 +465,7 @@ static bool drop_anchor(struct region *r)
  * former anchor. */
 int region_lock_fd(struct region *r)
 {
-	if (!r->read_only && !is_ours(r, r->lock_fd)) {
+	if (!r->read_only && !region_owns(r, r->lock_fd)) {
 		r->lock_fd = reopen(r, r->probe_fd);
 		if (r->lock_fd >= 0)
 			(void)drop_anchor(r);
@@ -475,8 +475,8 @@ int region_lock_fd(struct region *r)
 
 int region_probe_fd(struct region *r)
 {
-	if (!is_ours(r, r->probe_fd))
-		r->probe_fd = reopen(r, r->lock_fd);
+	if (!region_owns(r, r->probe_fd))
+		__atomic_store_n(&r->probe_fd, reopen(r, r->lock_fd), __ATOMIC_RELAXED);
 	return r->probe_fd;
 }
 

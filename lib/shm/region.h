@@ -109,6 +109,8 @@ bool region_lost(struct region *r);
 /* After fork, in the child: descriptors of its own, the parent's closed, no lock dropped. */
 void region_reopen_in_child(struct region *r);
 
+/* True if the number leads to the region's file. */
+bool region_owns(const struct region *r, int fd);
 /* The descriptors, verified and mended; -1 if the file cannot be reached any more.  Under region_slow_lock(). */
 int region_lock_fd(struct region *r);
 int region_probe_fd(struct region *r);
