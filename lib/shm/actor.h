@@ -35,7 +35,7 @@ struct actor {
 #endif
 
 /* A call gives up after this many tries: each of them means that another one's change went through meanwhile. */
-#define TRIES_MAX (1u << 20)
+#define TRIES_MAX (1u << 16)
 static inline bool actor_retries(struct actor *a) { return likely(++a->tries < TRIES_MAX); }
 
 static inline uint32_t actor_random(struct actor *a)

@@ -182,6 +182,7 @@ static inline enum search change_in_bucket(struct actor *a, const struct key *k,
 		uint64_t seen = load_seq_cst(&b->slot[i]);
 		if (!slot_matches(a->region, seen, tag))
 			continue;
+		entry_prefetch(a->region, slot_place(seen));
 		enum search s = look_for_change(a, k, first + i, &b->slot[i], seen, f);
 		if (s != SEARCH_ABSENT)
 			return s;
