@@ -15,7 +15,7 @@
 
 static struct larder *open_timed(struct scene *scene)
 {
-	struct larder_options options = step_options();
+	struct larder_options options = step_options(false);
 	struct larder *cache = NULL;
 	struct stopwatch watch;
 	enum larder_status status;

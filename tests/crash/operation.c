@@ -35,8 +35,8 @@ const struct operation operations[] = {
 	{ .name = "append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 40 },
 	{ .name = "append-counter", .kind = LIN_APPEND, .old = OLD_COUNTER, .new_bytes = 40 },
 	{ .name = "flush", .kind = LIN_FLUSH, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_OWN_NS },
-	{ .name = "evicting-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 900, .traits = STEP_FULL },
-	{ .name = "evicting-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 300, .new_bytes = 3000, .traits = STEP_FULL },
+	{ .name = "evicting-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 300, .traits = STEP_FULL },
+	{ .name = "evicting-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 200, .new_bytes = 600, .traits = STEP_FULL },
 	{ .name = "maintain", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FULL | STEP_MAINTAIN },
 	{ .name = "large-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 40000, .traits = STEP_LARGE },
 	{ .name = "large-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 40000, .new_bytes = 50000, .traits = STEP_LARGE },
@@ -53,12 +53,14 @@ const struct operation operations[] = {
 };
 const unsigned operations_count = sizeof operations / sizeof operations[0];
 
-struct larder_options step_options(void)
+struct larder_options step_options(bool full)
 {
 	struct larder_options options = LARDER_OPTIONS_INIT;
 
-	options.bytes = STEP_BYTES;
-	options.entry_bytes = 2048; /* few buckets, so that the bystanders share them with the key */
+	options.bytes = full ? STEP_FULL_BYTES : STEP_BYTES;
+	options.entry_bytes = full ? 256 : 2048; /* large: few buckets, so that the bystanders share them with the key */
+	if (!full)
+		options.segments = 64; /* so few that a large value takes fewer pieces than there are pins */
 	options.participants = 16;
 	return options;
 }
@@ -74,7 +76,7 @@ struct actor {
 
 static void actor_attach(struct actor *actor)
 {
-	struct larder_options options = step_options();
+	struct larder_options options = step_options(actor->board->operation->traits & STEP_FULL);
 
 	if (!(actor->board->operation->traits & STEP_CREATE))
 		options.flags = LARDER_ATTACH_ONLY;
@@ -138,7 +140,7 @@ static void actor_run(struct actor *actor)
 		call->status = larder_namespace(actor->cache, board->key.text, &actor->ns);
 		break;
 	case STEP_MAINTAIN:
-		call->status = larder_maintain(actor->cache, 8192, NULL);
+		call->status = larder_maintain(actor->cache, 1024, NULL);
 		break;
 	default:
 		call_run(actor->cache, &board->key, &actor->buffers, call);

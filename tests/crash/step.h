@@ -20,6 +20,7 @@
 
 #define STEP_VALUE_MAX (256u << 10)
 #define STEP_BYTES (UINT64_C(2) << 20)
+#define STEP_FULL_BYTES (UINT64_C(1) << 20)
 
 enum step_mode { MODE_KILL, MODE_FREEZE, MODE_RUN };
 
@@ -86,10 +87,10 @@ void actor_play(void *board);
 /* The witness's: takes orders from `orders` until it closes. */
 void witness_serve(struct board *board, int orders);
 
-/* The options of every cache made here. */
-struct larder_options step_options(void);
+/* The options of the caches made here: of the one that a full operation runs on, or of any other. */
+struct larder_options step_options(bool full);
 
-/* ---- Between witness.c and life.c ---- */
+/* ---- Between the parts of the witness ---- */
 
 #define SCENE_BYSTANDERS 96u
 #define SCENE_SISTERS 8u
@@ -100,8 +101,19 @@ struct track {
 	uint64_t token; /* version last seen */
 };
 
+/* Every key that is known to be in a full cache, so that one that goes without being counted is noticed. */
+#define CENSUS_MAX 16384u
+struct census {
+	uint64_t live[CENSUS_MAX]; /* numbers of the keys */
+	unsigned count;
+	uint64_t next;      /* number of the next key */
+	uint64_t evictions; /* as counted by larder when the census was taken last */
+	unsigned bystanders;
+};
+
 struct scene {
 	struct board *board;
+	struct census census;
 	struct larder *caches[2]; /* two handles of the same cache, used in turn */
 	struct rng rng;
 	uint64_t tick;
@@ -120,6 +132,19 @@ struct scene {
 void scene_fail(struct scene *scene, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Complains if the call that began with `watch` was held back. */
 void scene_timed(struct scene *scene, const struct stopwatch *watch, const char *what);
+
+/* Sets a key to scene->in; complains unless it succeeds in time. */
+void scene_set(struct scene *scene, const struct call_key *key, size_t length);
+unsigned scene_bystanders_held(struct scene *scene);
+
+/* Adds that many fresh keys, half of them hot. */
+void census_fill(struct scene *scene, unsigned count);
+/* Sets keys until another would evict, so that the next set has work to do. */
+void census_drain(struct scene *scene);
+/* Counts anew what is there. */
+void census_take(struct scene *scene);
+/* The same, and compares: whatever went since must have been counted as evicted. */
+void census_compare(struct scene *scene);
 
 void life_prepare(struct scene *scene);
 void life_still(struct scene *scene);

@@ -228,25 +228,36 @@ void trail_free(struct trail *trail)
 	*trail = (struct trail){ .count = 0 };
 }
 
-/* The place at or before `steps` from which going there takes the fewest stops.  passes[anchor - 1] breakpoints, then steps - anchor steps. */
-static size_t choose_anchor(const struct trail *trail, size_t steps)
+/* The place at or before `steps` from which going there takes the fewest stops: passes[anchor - 1] breakpoints, then
+ * steps - anchor steps.  0: the beginning. */
+static size_t choose_anchor(const struct trail *trail, size_t steps, size_t *cost)
 {
-	size_t best = 0, best_cost = steps;
+	size_t best = 0;
 
+	*cost = steps;
 	for (size_t anchor = steps; anchor > 0 && steps - anchor < LOOKBACK; anchor--) {
-		uint32_t passes = trail->passes[anchor - 1];
+		uint32_t passes = 2 * trail->passes[anchor - 1]; /* the more of them, the likelier this run has fewer */
 
-		if (passes > 0 && passes + (steps - anchor) < best_cost) {
-			best_cost = passes + (steps - anchor);
+		if (passes > 0 && passes + (steps - anchor) < *cost) {
+			*cost = passes + (steps - anchor);
 			best = anchor;
 		}
 	}
 	return best;
 }
 
+size_t tracee_cost(const struct trail *trail, size_t steps)
+{
+	size_t cost = steps;
+
+	if (trail->passes != NULL && steps <= trail->count)
+		choose_anchor(trail, steps, &cost);
+	return cost;
+}
+
 bool tracee_reach(struct tracee *tracee, const struct trail *trail, size_t steps)
 {
-	size_t anchor = trail->passes != NULL && steps <= trail->count ? choose_anchor(trail, steps) : 0;
+	size_t cost, anchor = trail->passes != NULL && steps <= trail->count ? choose_anchor(trail, steps, &cost) : 0;
 
 	if (anchor == 0 || trail->pc[anchor - 1] == 0 || !set_breakpoint(tracee, trail->pc[anchor - 1]))
 		return tracee_walk(tracee, steps);

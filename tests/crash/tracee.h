@@ -45,6 +45,8 @@ bool tracee_start(struct tracee *tracee, void (*body)(void *), void *arg);
 /* Steps through to the second marker, writing the trail.  Returns the number of steps. */
 size_t tracee_record(struct tracee *tracee, struct trail *trail);
 void trail_free(struct trail *trail);
+/* How many stops it takes to reach a point. */
+size_t tracee_cost(const struct trail *trail, size_t steps);
 
 /* Brings the child to where it has done `steps` instructions.  False: it got through, or died, before. */
 bool tracee_reach(struct tracee *tracee, const struct trail *trail, size_t steps);
