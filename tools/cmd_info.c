@@ -68,9 +68,33 @@ static struct bytes command_name(const struct larder_participant_info *who)
 	return (struct bytes){ (const unsigned char *)who->command, strnlen(who->command, sizeof who->command) };
 }
 
+/* A hint for people: whether the process of that number, if it is of that name (a container has numbers of its own),
+ * is stopped.  /proc/PID/stat reads: PID (COMMAND) STATE ... */
+static bool seems_stopped(const struct larder_participant_info *who)
+{
+	char path[TEXT_MAX], line[256] = "";
+	struct bytes command = command_name(who);
+
+	snprintf(path, sizeof path, "/proc/%" PRId32 "/stat", who->pid);
+	FILE *file = who->alive ? fopen(path, "re") : NULL;
+	if (!file)
+		return false;
+	const char *name = fgets(line, sizeof line, file) ? strchr(line, '(') : NULL;
+	const char *end = strrchr(line, ')');
+	fclose(file);
+	if (!name || !end || (size_t)(end - name - 1) != command.count || memcmp(name + 1, command.data, command.count))
+		return false;
+	return end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
+}
+
+static const char *state_name(const struct larder_participant_info *who)
+{
+	return seems_stopped(who) ? "stopped" : who->alive ? "alive" : "dead";
+}
+
 static void print_participant(const struct larder_participant_info *who)
 {
-	printf("%6u  %-5s  %8" PRId32 "  %12" PRIu64 "  %4u  %7u  ", who->slot, who->alive ? "alive" : "dead", who->pid,
+	printf("%6u  %-7s  %8" PRId32 "  %12" PRIu64 "  %4u  %7u  ", who->slot, state_name(who), who->pid,
 			who->registration, who->pins, who->hazards);
 	print_bytes(stdout, command_name(who), false);
 	putchar('\n');
@@ -82,6 +106,7 @@ static json_t *participant_json(const struct larder_participant_info *who)
 
 	json_object_set_new(object, "slot", json_number(who->slot));
 	json_object_set_new(object, "alive", json_boolean(who->alive));
+	json_object_set_new(object, "stopped", json_boolean(seems_stopped(who)));
 	json_object_set_new(object, "pid", json_integer(who->pid));
 	json_set_bytes(object, "command", command_name(who));
 	json_object_set_new(object, "registration", json_number(who->registration));
@@ -128,7 +153,7 @@ static int print_text(struct larder *cache, const struct larder_info *info, cons
 	printf("entries       %" PRIu64 ", %s\n", stat->entries, text_size(stat->entry_bytes, text));
 	printf("namespaces    %u of %u\n", namespaces, info->namespaces);
 	printf("participants  %" PRIu64 " alive of %u\n", stat->participants_alive, info->participants);
-	printf("\n%6s  %-5s  %8s  %12s  %4s  %7s  %s\n", "SLOT", "STATE", "PID", "REGISTRATION", "PINS", "HAZARDS",
+	printf("\n%6s  %-7s  %8s  %12s  %4s  %7s  %s\n", "SLOT", "STATE", "PID", "REGISTRATION", "PINS", "HAZARDS",
 			"COMMAND");
 	return show_participants(cache, info->participants, dead, NULL);
 }

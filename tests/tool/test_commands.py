@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -150,6 +151,11 @@ def info_shows_who_is_attached_and_who_has_died():
             assert [(who["pid"], who["alive"], who["command"]) for who in attached] == [(pid, True, "worker")], attached
             assert show("info", cache)["participants_alive"] == 1
             assert re.search(rf"alive +{pid} .* worker$", run("info", cache).decode(), re.M)
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)
+            assert re.search(rf"stopped +{pid} .* worker$", run("info", cache).decode(), re.M)
+            assert [(who["alive"], who["stopped"]) for who in show("info", cache)["attached"]] == [(True, True)]
+            os.kill(pid, signal.SIGCONT)
         alive = [who for who in show("info", cache)["attached"] if who["alive"]]
         assert not alive, alive
         dead = [who["pid"] for who in show("info", "--dead", cache)["attached"] if not who["alive"]]
