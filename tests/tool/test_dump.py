@@ -11,6 +11,7 @@ from kit import (DAMAGED, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, SEED, WORKER
                  show, temporary, test)
 
 HEADER, HEAD, CHECK = 48, 72, 8
+WINDOW = 1 << 20 # how much of a file the reader looks at at a time
 
 
 def fill(cache):
@@ -281,7 +282,8 @@ def partial_loads_behind_a_lost_header_and_before_a_lost_end():
         for damaged, expected in ((bytes(HEADER) + dump[HEADER:], 12), (dump[:ends[-1][0]], 12),
                                   (dump[:entries[5][0] + 90], 5), (dump[:entries[3][0]] + dump[entries[6][0]:], 9),
                                   (b"x" * 100000 + dump, 12),
-                                  (dump[:entries[3][0]] + RANDOM.randbytes(2500000) + dump[entries[3][0]:], 12)):
+                                  *((dump[:entries[3][0]] + RANDOM.randbytes(size) + dump[entries[3][0]:], 12)
+                                    for size in (2500000, *range(WINDOW - 6, WINDOW + 2)))):
             run("flush", "--all", cache)
             summary = show("load", "--partial", cache, data=damaged, expect=DAMAGED)
             assert summary["loaded"] == expected == len(cache.keys()), (expected, summary)
