@@ -382,6 +382,7 @@ static void add_up(const struct crew *crew, unsigned workers, struct crew_result
 		sum->hits += result->hits;
 		sum->sets += result->sets;
 		sum->failures += result->failures;
+		sum->preempted += result->preempted;
 		sum->ns += result->ns;
 		sum->cpu_ns += result->cpu_ns;
 		sum->rate += result->rate;

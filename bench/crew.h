@@ -46,6 +46,7 @@ struct crew_result {
 	uint64_t ns;    /* of all workers, added up */
 	uint64_t cpu_ns; /* of these, spent on a processor: the rest went to servers, or to other programs */
 	double rate;    /* operations per second: sum of what each worker reached */
+	uint64_t preempted; /* of the operations timed one by one, those left out of `latency` */
 	uint64_t check; /* bytes of what was read, so that reading it cannot be left out */
 	struct histogram latency;
 };

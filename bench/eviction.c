@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What does constant eviction cost a set?  In every round a fresh cache is filled with ever new keys: first into free
- * memory, then on until it is full, then as many again, each of which displaces another.  Processor time and single times
- * come from different caches of the same round.
+ * memory, then on until it is full, then as many again, each of which displaces another.  Processor time
+ * and single times come from different caches of the same round.
  */
 #include <string.h>
 

@@ -7,7 +7,8 @@
  *             last-level cache is read
  *
  * These are passes of their own: the fences cost more than they measure, so no throughput is taken from them.  What the
- * stopwatch itself takes is subtracted.
+ * stopwatch itself takes is subtracted.  Blocks of 64 operations during which the scheduler gave the processor to
+ * another program are left out; the samples that remain are what is counted.
  */
 #include <string.h>
 

@@ -20,8 +20,8 @@ struct larder_api {
 	enum larder_status (*set)(struct larder *, uint32_t, const void *, size_t, const void *, size_t, int64_t);
 	enum larder_status (*delete)(struct larder *, uint32_t, const void *, size_t);
 	enum larder_status (*mget)(struct larder *, uint32_t, struct larder_item *, size_t);
-	enum larder_status (*incr_with)(struct larder *, uint32_t, const void *, size_t, int64_t, bool, int64_t, int64_t,
-			int64_t *);
+	enum larder_status (*incr_with)(struct larder *, uint32_t, const void *, size_t, int64_t, bool, int64_t,
+			int64_t, int64_t *);
 	enum larder_status (*stat)(struct larder *, struct larder_stat *);
 	enum larder_status (*info)(struct larder *, struct larder_info *);
 };
@@ -39,9 +39,9 @@ const struct larder_api *larder_api_load(const char *module, char *trouble, size
 uint64_t larder_roomy_bytes(const struct shape *shape);
 
 /* The calls of a kind of this family, for the classes that the ablation makes at run time. */
-#define PEER_LARDER_CALLS                                                                                               \
-	.scope = PEER_PROCESSES, .create = peer_larder_create, .join = peer_larder_join, .get = peer_larder_get,        \
-	.set = peer_larder_set, .mget = peer_larder_mget, .incr = peer_larder_incr, .memory = peer_larder_memory,       \
+#define PEER_LARDER_CALLS \
+	.scope = PEER_PROCESSES, .create = peer_larder_create, .join = peer_larder_join, .get = peer_larder_get, \
+	.set = peer_larder_set, .mget = peer_larder_mget, .incr = peer_larder_incr, .memory = peer_larder_memory, \
 	.leave = peer_larder_leave, .destroy = peer_larder_destroy, .sweep = peer_larder_sweep
 
 int peer_larder_create(struct peer *peer);

@@ -137,7 +137,8 @@ static void tell(struct report *report, const struct crews *crews, const struct 
 		if (!crew_kind(crews->all[i])->server) {
 			report_number(report, "cpu ns", median_of(series->cpu, rounds), 1);
 			if (limit >= 0)
-				report_number(report, "cpu x limit", median_ratio(series->cpu, all[limit].cpu, rounds), 3);
+				report_number(report, "cpu x limit",
+						median_ratio(series->cpu, all[limit].cpu, rounds), 3);
 		}
 		if (series->ops > series->sets)
 			report_number(report, "hits %",

@@ -4,9 +4,9 @@
  *
  *   NAME.id32.xz       xz of little-endian u32 ids, one per request
  *   NAME.idsize32.xz   pairs of u32: id, size in bytes
- *   NAME.csv           lines of time,key,size,op,ttl: time and ttl in seconds (fractions allowed; ttl empty or 0: none),
- *                      key any text without commas, op get, set or delete; a first line that begins with "time" is a
- *                      heading
+ *   NAME.csv           lines of time,key,size,op,ttl: time and ttl in seconds (fractions allowed; ttl empty or 0:
+ *                      none), key any text without commas, op get, set or delete; a first line that begins with
+ *                      "time" is a heading
  *
  * .id32 and .idsize32 without .xz are read as they are.
  */

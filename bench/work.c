@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "crew.h"
@@ -14,6 +15,7 @@
 #define ISOLATED_GROUP 128u
 #define ISOLATED_WARM 8u
 #define FRESH_BLOCK 1024u
+#define TIMED_BLOCK 64u
 
 int work_init(struct work *work)
 {
@@ -113,9 +115,19 @@ static void chunk_incr(struct work *work, size_t count, struct crew_result *resu
 	result->check = (uint64_t)sum;
 }
 
-static void chunk_timed(struct work *work, const uint8_t *key, size_t count, bool write, struct crew_result *result)
+/* How often this thread was put off its processor against its will. */
+static long preemptions(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+static void block_timed(struct work *work, const uint8_t *key, size_t count, bool write, struct crew_result *result)
 {
 	const struct tick_scale *scale = &work->supply->scale;
+	long before = preemptions();
+	uint64_t ns[TIMED_BLOCK];
 
 	for (size_t i = 0; i < count; i++, key += work->shape->key_bytes) {
 		uint64_t begin;
@@ -126,8 +138,22 @@ static void chunk_timed(struct work *work, const uint8_t *key, size_t count, boo
 			result->failures += work->kind->set(work->seat, key, work->value) != 0;
 		else
 			result->hits += work->kind->get(work->seat, key, work->value) >= 0;
-		histogram_add(&result->latency, tick_ns(scale, begin, tick_end()));
+		ns[i] = tick_ns(scale, begin, tick_end());
 	}
+	/* A block in which another program was given the processor says nothing about this one. */
+	if (preemptions() != before) {
+		result->preempted += count;
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		histogram_add(&result->latency, ns[i]);
+}
+
+static void chunk_timed(struct work *work, const uint8_t *key, size_t count, bool write, struct crew_result *result)
+{
+	for (size_t i = 0; i < count; i += TIMED_BLOCK)
+		block_timed(work, key + i * work->shape->key_bytes,
+				count - i < TIMED_BLOCK ? count - i : TIMED_BLOCK, write, result);
 }
 
 /* `count` operations from where the last chunk ended; chunks do not cross the end of the stream. */
@@ -275,7 +301,7 @@ static void isolated(struct work *work, const struct crew_order *order, struct c
 {
 	const struct key_stream *stream = &work->supply->streams[order->stream];
 
-	while (result->latency.count < order->count) {
+	while (result->latency.count + result->preempted < order->count) {
 		if (work->position + ISOLATED_GROUP > stream->count)
 			work->position = 0;
 		isolated_group(work, stream->keys + work->position * stream->key_bytes, result);
