@@ -54,6 +54,15 @@ def every_call_has_a_page():
 
 
 @test
+def every_reference_leads_to_a_page():
+    aliases = re.findall(r"'(larder_\w+)'", (SOURCE / "tools" / "man" / "meson.build").read_text())
+    there = set(pages()) | {f"{alias}.3" for alias in aliases}
+    for page, text in pages().items():
+        wanted = {f"{name}.{section}" for name, section in re.findall(r"\bXr (larder\S*) (\d)", text)}
+        assert wanted and wanted <= there, (page, wanted - there)
+
+
+@test
 def every_status_and_flag_is_in_the_manual():
     header = (SOURCE / "include" / "larder.h").read_text()
     statuses = re.findall(r"^\t(LARDER_\w+) = (-?\d+),?", header.split("enum larder_status {")[1].split("};")[0], re.M)
