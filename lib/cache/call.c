@@ -15,7 +15,7 @@ cold enum larder_status call_begin_slow(struct larder *cache, struct actor **act
 	struct worker *w;
 	if (cache->crew == NULL)
 		return LARDER_READ_ONLY;
-	if (region_gone(&cache->region) || region_lost(&cache->region))
+	if (region_gone(&cache->region))
 		return LARDER_DETACHED;
 	enum larder_status status = crew_join(cache->crew, cache->crew_id, &w);
 	if (status != LARDER_OK)

@@ -49,6 +49,18 @@ static inline void call_end(struct actor *a)
 	actor_worker(a)->in_call = 0;
 }
 
+static cold enum larder_status answer_under_guard(const struct region *r, enum larder_status status)
+{
+	fence_acquire(); /* what was read came before */
+	return octet_load_hint(&r->lost) != 0 ? LARDER_DETACHED : status;
+}
+/* What a call answers in the end.  With the guard, bytes read after the file was truncated are zeros that nobody wrote:
+ * then nothing that was found counts. */
+static inline enum larder_status call_answer(const struct region *r, enum larder_status status)
+{
+	return unlikely(r->open_flags & LARDER_GUARD) ? answer_under_guard(r, status) : status;
+}
+
 /* The end of a call that may have used any of the working hazards. */
 static inline void call_end_clear(struct actor *a)
 {

@@ -112,7 +112,7 @@ enum larder_status larder_incr_with(struct larder *cache, uint32_t ns, const voi
 	if (status == LARDER_OK && sum != NULL)
 		*sum = i.sum;
 	call_end_clear(a);
-	return status;
+	return call_answer(&cache->region, status);
 }
 
 enum larder_status larder_incr(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, int64_t delta, int64_t *sum)

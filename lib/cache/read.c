@@ -190,7 +190,7 @@ static inline __attribute__((always_inline)) enum larder_status get_call(struct 
 		status = get_slow(cache, a, ns, key, key_bytes, &(struct sink){ to.buffer, to.capacity, to.length, to.flags, to.meta });
 	hazard_clear(a, HAZARD_READ);
 	call_end(a);
-	return status;
+	return call_answer(&cache->region, status);
 }
 
 enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
@@ -346,7 +346,10 @@ enum larder_status larder_pin(struct larder *cache, uint32_t ns, const void *key
 	pin->own.registration = actor_worker(a)->registration;
 	status = pin_key(cache, a, &k, flags, pin);
 	call_end_clear(a);
-	return status;
+	if (likely(call_answer(&cache->region, LARDER_OK) == LARDER_OK))
+		return status;
+	larder_unpin(cache, pin);
+	return LARDER_DETACHED;
 }
 
 void larder_unpin(struct larder *cache, struct larder_pin *pin)
@@ -448,5 +451,8 @@ enum larder_status larder_mget(struct larder *cache, uint32_t ns, struct larder_
 	for (size_t i = 0; i < count; i += BATCH_HAZARDS)
 		mget_batch(cache, a, ns, items + i, count - i < BATCH_HAZARDS ? (unsigned)(count - i) : BATCH_HAZARDS);
 	call_end(a);
-	return LARDER_OK;
+	status = call_answer(&cache->region, LARDER_OK);
+	for (size_t i = 0; status != LARDER_OK && i < count; i++)
+		items[i].status = status;
+	return status;
 }

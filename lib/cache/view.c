@@ -170,7 +170,7 @@ enum larder_status view_get(struct larder *cache, uint32_t ns, const void *key, 
 	else if (found == VIEW_CHANGED)
 		status = LARDER_CONTENDED;
 	view_free(&v);
-	return status;
+	return call_answer(&cache->region, status);
 }
 
 /* ---- iterate ---------------------------------------------------------------------------------------------------------------------- */
@@ -265,5 +265,5 @@ enum larder_status larder_iterate(struct larder *cache, uint32_t ns, const void 
 	for (uint64_t g = 0; g < cache->region.geo.groups && status == LARDER_OK; g++)
 		status = region_gone(&cache->region) ? LARDER_DETACHED : walk_group(&w, region_group(&cache->region, g));
 	view_free(&w.view);
-	return status;
+	return call_answer(&cache->region, status);
 }

@@ -35,7 +35,7 @@ static enum larder_status write_end(struct larder *cache, struct actor *a, struc
 		large_forget(cache, a, put->key.ns, &put->replaced);
 	put->result.evicted = a->evicted;
 	call_end_clear(a);
-	return status;
+	return call_answer(&cache->region, status);
 }
 
 /* ---- set and its kin ------------------------------------------------------------------------------------------------------------ */
