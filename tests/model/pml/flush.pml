@@ -61,6 +61,10 @@ inline get(kind)
 #elif !defined(GENERATION_FIRST)
 	d_step { p = present; f = floor };
 #endif
+	if                       /* what is gone is taken out before the miss is answered */
+	:: e != 0 && JUDGE(e, p, f) == GONE -> TRY_CAS(slot, e, 0)
+	:: else
+	fi;
 	atomic {
 		if
 		:: JUDGE(e, p, f) == LIVE || (kind == OP_GET_STALE && JUDGE(e, p, f) == STALE) -> END(id, value[e])
