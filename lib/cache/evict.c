@@ -365,7 +365,9 @@ static bool begin(struct actor *a, bool live)
 	if (!expired && !live)
 		return true; /* chosen as expired: it has had a new entry since */
 	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~RELINK;
-	if (!expired && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
+	/* A walk in place takes two turns: before they recur within this incarnation, the segment is emptied. */
+	bool turns_left = segword_turn(w) + 4 < UINT64_C(1) << SEGWORD_TURN_BITS;
+	if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
 		next |= RELINK;
 	if (cas_seq_cst(word, w, next) && expired)
 		count(a, segments_expired, 1);

@@ -136,9 +136,12 @@ static cold enum larder_status get_key(struct larder *cache, struct actor *a, co
 static inline __attribute__((always_inline)) bool take_plain(struct actor *a, const struct key *k, uint64_t slot, struct octet *frequency, const struct sink to)
 {
 	struct entry e;
-	if (unlikely(!slot_open(a, slot, &e)) || unlikely(head_status(e.head) != ENTRY_COMMITTED))
+	const struct region *r = a->region;
+	uint64_t segword = load_acquire(region_segword(r, region_segment_of(r, slot_place(slot))));
+	if (unlikely((segword_inc(segword) ^ slot) & ((1u << SLOT_INC_BITS) - 1)))
 		return false;
-	if (unlikely(head_fields(e.head) & (FIELD_KIND | FIELD_CHECKSUM)) || unlikely(!entry_has_key(&e, k)))
+	if (unlikely(!entry_open_usual(&e, r, slot_place(slot), k->bytes)) || unlikely(entry_namespace(&e) != k->ns)
+			|| unlikely(!bytes_equal(e.key, k->data, k->bytes)))
 		return false;
 	if (unlikely(entry_life(a->region, &e) != LIFE_LIVE) || unlikely(e.value_bytes > to.capacity))
 		return false;

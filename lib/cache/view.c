@@ -162,10 +162,19 @@ enum larder_status view_get(struct larder *cache, uint32_t ns, const void *key, 
 	if (region_gone(&cache->region))
 		return LARDER_DETACHED;
 	struct key k = key_make(&cache->region, key, key_bytes, ns, false);
-	enum view_result found = view_find(&cache->region, &k, &v);
-	if (found == VIEW_WHOLE)
+	enum view_result found = VIEW_CHANGED;
+	uint64_t before = SLOT_EMPTY;
+	/* A value of several pieces that was replaced while they were copied is no miss: only one slot word seen twice is. */
+	for (unsigned tries = 0; tries < VIEW_TRIES; tries++) {
+		found = view_find(&cache->region, &k, &v);
+		if (found != VIEW_WHOLE)
+			break;
 		status = view_take(cache, &v, ns, buffer, capacity, length, flags, meta);
-	else if (found == VIEW_NO_MEMORY)
+		if (status != LARDER_MISS || v.slot == before)
+			break;
+		before = v.slot;
+	}
+	if (found == VIEW_NO_MEMORY)
 		status = LARDER_NO_MEMORY;
 	else if (found == VIEW_CHANGED)
 		status = LARDER_CONTENDED;
@@ -215,7 +224,7 @@ static enum larder_status walk_visit(struct walk *w, const struct octet *frequen
 		enum larder_status status = view_value(w->cache, &w->view, shown.ns, &data, &bytes);
 		if (status != LARDER_OK) {
 			free(data);
-			return status == LARDER_MISS ? LARDER_OK : status;
+			return status;
 		}
 	}
 	shown.meta.value_bytes = bytes;
@@ -225,19 +234,26 @@ static enum larder_status walk_visit(struct walk *w, const struct octet *frequen
 	return more ? LARDER_OK : LARDER_END;
 }
 
+/* LARDER_MISS: the slot changed, or its value did while its pieces were copied; look again. */
+static enum larder_status walk_slot(struct walk *w, const struct word *slot, const struct octet *frequency)
+{
+	enum life life;
+	enum view_result seen = view_slot(&w->cache->region, slot, &w->view);
+	if (seen == VIEW_NO_MEMORY)
+		return LARDER_NO_MEMORY;
+	if (seen != VIEW_WHOLE || !walk_wants(w, &life))
+		return seen == VIEW_CHANGED ? LARDER_MISS : LARDER_OK;
+	enum larder_status status = walk_visit(w, frequency, life);
+	return status == LARDER_MISS && load_acquire(slot) == w->view.slot ? LARDER_OK : status;
+}
+
 static enum larder_status walk_bucket(struct walk *w, struct shm_bucket *b)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-		enum view_result seen = VIEW_CHANGED;
-		enum life life;
-		for (unsigned tries = 0; seen == VIEW_CHANGED && tries < VIEW_TRIES; tries++)
-			seen = view_slot(&w->cache->region, &b->slot[i], &w->view);
-		if (seen == VIEW_NO_MEMORY)
-			return LARDER_NO_MEMORY;
-		if (seen != VIEW_WHOLE || !walk_wants(w, &life))
-			continue;
-		enum larder_status status = walk_visit(w, &b->frequency[i], life);
-		if (status != LARDER_OK)
+		enum larder_status status = LARDER_MISS;
+		for (unsigned tries = 0; status == LARDER_MISS && tries < VIEW_TRIES; tries++)
+			status = walk_slot(w, &b->slot[i], &b->frequency[i]);
+		if (status != LARDER_OK && status != LARDER_MISS)
 			return status;
 	}
 	return LARDER_OK;

@@ -94,6 +94,24 @@ static inline bool entry_open(struct entry *e, const struct region *r, uint64_t 
 	return entry_open_head(e, r, place, load_acquire(&region_entry(r, place)->head));
 }
 
+/* The usual entry, told from all others by one comparison: COMMITTED, a key of key_bytes, plain, unaligned, no checksum. */
+#define HEAD_USUAL_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT \
+		| FIELD_KIND | FIELD_CHECKSUM | FIELD_ALIGNED)
+static inline bool entry_open_usual(struct entry *e, const struct region *r, uint64_t place, uint32_t key_bytes)
+{
+	e->shm = region_entry(r, place);
+	/* PUBLISH (acquire): as in entry_open(). */
+	e->head = load_acquire(&e->shm->head);
+	uint32_t fields = e->head & 15;
+	e->key_bytes = key_bytes;
+	e->value_bytes = head_value_bytes(e->head);
+	e->key = (const unsigned char *)e->shm + entry_key_offset(fields);
+	e->value = e->key + key_bytes;
+	uint64_t end = (region_unit_of(r, place) << UNIT_SHIFT) + entry_key_offset(fields) + key_bytes + e->value_bytes;
+	return likely((e->head & HEAD_USUAL_MASK) == head_make(0, ENTRY_COMMITTED, 0, key_bytes, 0))
+			&& likely(end <= UINT64_C(1) << (r->unit_shift + UNIT_SHIFT));
+}
+
 /* ---- Optional fields ------------------------------------------------------------------------------------------------- */
 
 static inline uint64_t bytes_load64(const unsigned char *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }

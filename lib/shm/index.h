@@ -96,13 +96,14 @@ static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t 
 	return slot_tag(slot) == tag && likely(slot_place(slot) < r->places);
 }
 
-/* Bit i set: slot i carries the tag.  No branch depends on where: the next get's miss can begin while this one's lasts. */
+/* Bit i set: slot i carries the tag.  No branch depends on where: the next get's miss can begin while this one's lasts.
+ * A slot whose tag bits cancel out is below 2^48; compare and add with carry make it one bit. */
 static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
 {
 	uint32_t match = 0;
 #pragma GCC unroll 7
-	for (unsigned i = 0; i < BUCKET_SLOTS; i++)
-		match |= (uint32_t)(slot_tag(load_acquire(&b->slot[i])) == tag) << i; /* PUBLISH (acquire) */
+	for (unsigned i = BUCKET_SLOTS; i-- > 0;) /* PUBLISH (acquire) */
+		match += match + ((load_acquire(&b->slot[i]) ^ tag << SLOT_TAG_SHIFT) < UINT64_C(1) << SLOT_TAG_SHIFT);
 	return match;
 }
 

@@ -56,7 +56,8 @@ static inline uint64_t slot_inc(uint64_t slot) { return slot & ((1u << SLOT_INC_
  *   |        incarnation        |    turn    |   cell   | class| pool |state|
  *   +---------------------------+------------+----------+------+------+-----+
  *
- * Incarnation and turn together never recur in the life of anything that remembers them (48 bits). */
+ * Incarnation and turn together never recur in the life of anything that remembers them (48 bits): turns that would wrap
+ * within an incarnation are not taken (evict.c). */
 enum segment_state {
 	SEGMENT_FREE = 0,     /* holds nothing, nobody names it */
 	SEGMENT_ACTIVE = 1,   /* being appended to, for the cell in the word */
