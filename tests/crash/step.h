@@ -121,6 +121,7 @@ struct scene {
 	struct track key, other; /* the actor's key, and a bystander that is worked on */
 	unsigned other_index;
 	bool sisters_flushed;
+	bool deleted[SCENE_BYSTANDERS]; /* by the witness, at this point */
 	bool filled;
 	uint64_t evictions;      /* for want of index, at preparation */
 	uint32_t sequence;

@@ -286,9 +286,12 @@ static void check_bystander(struct scene *scene, unsigned number)
 	status = larder_get(any_handle(scene), key.ns, key.text, key.bytes, scene->out, sizeof scene->out, &length);
 	scene_timed(scene, &watch, "a get of a bystander");
 	if (status == LARDER_MISS) {
-		missed(scene, number, &key);
+		if (!scene->deleted[number])
+			missed(scene, number, &key);
 		return;
 	}
+	if (scene->deleted[number])
+		scene_fail(scene, "bystander %s was deleted, and is back", key.text);
 	if (status != LARDER_OK) {
 		scene_fail(scene, "a get of bystander %s said: %s", key.text, larder_strerror(status));
 		return;
@@ -307,6 +310,27 @@ static void check_bystanders(struct scene *scene)
 	for (unsigned i = 0; i < SCENE_BYSTANDERS; i++) {
 		if (i != scene->other_index)
 			check_bystander(scene, i);
+	}
+}
+
+/* Deletes some, which leaves holes in buckets where the actor saw none. */
+static void thin_bystanders(struct scene *scene)
+{
+	struct call_key key;
+	enum larder_status status;
+
+	for (unsigned i = 0; i < SCENE_BYSTANDERS; i++) {
+		if (i == scene->other_index || rng_below(&scene->rng, 4) != 0)
+			continue;
+		bystander_key(scene, i, &key);
+		status = larder_delete(any_handle(scene), key.ns, key.text, key.bytes);
+		if (status != LARDER_OK && status != LARDER_MISS)
+			scene_fail(scene, "a delete of %s said: %s", key.text, larder_strerror(status));
+		if (status == LARDER_OK && !scene->deleted[i] && scene->census.bystanders > 0)
+			scene->census.bystanders--;
+		if (status == LARDER_MISS && !scene->deleted[i])
+			missed(scene, i, &key);
+		scene->deleted[i] = true;
 	}
 }
 
@@ -424,6 +448,7 @@ static void order_prepare(struct scene *scene)
 	scene->tick = 1;
 	scene->filled = false;
 	scene->sisters_flushed = false;
+	memset(scene->deleted, 0, sizeof scene->deleted);
 	number_key(scene);
 	scene->key = (struct track){ .key = board->key };
 	scene->other = (struct track){ .token = 0 };
@@ -454,6 +479,8 @@ static void order_prepare(struct scene *scene)
 static void work_beside(struct scene *scene)
 {
 	check_bystanders(scene);
+	if (rng_below(&scene->rng, 2) == 0)
+		thin_bystanders(scene);
 	run_script(scene, &scene->key, 5);
 	run_all_kinds(scene, &scene->other);
 	if (rng_below(&scene->rng, 2) == 0)
