@@ -259,47 +259,71 @@ enum insert index_insert(struct actor *a, const struct key *k, struct found *f, 
 	return status == ENTRY_COMMITTED ? INSERTED : INSERT_LOST;
 }
 
-/* One slot for delete.  FOUND: its COMMITTED entry was taken out. */
+/* One slot for delete: an undecided entry is aborted and taken out.  FOUND: it has a COMMITTED one, which stays for now. */
 static enum search delete_at(struct actor *a, const struct key *k, unsigned at, struct found *f)
 {
 	struct word *slot = probe_slot(k, at);
 	uint64_t seen = load_seq_cst(slot);
+	struct entry e;
 	if (!slot_matches(a->region, seen, hash_tag(k->hash)))
 		return SEARCH_ABSENT;
 	if (!slot_hold(a, HAZARD_OLD, slot, seen))
 		return SEARCH_AGAIN;
-	if (!slot_open(a, seen, &f->entry) || !entry_has_key(&f->entry, k))
+	if (!slot_open(a, seen, &e) || !entry_has_key(&e, k))
 		return SEARCH_ABSENT;
-	enum entry_status status = head_status(f->entry.head);
+	enum entry_status status = head_status(e.head);
+	if (status == ENTRY_COMMITTED) {
+		f->slot = slot;
+		f->word = seen;
+		return SEARCH_FOUND;
+	}
 #if LARDER_FAULT == 4
 	if (status == ENTRY_PENDING)
 		return SEARCH_ABSENT;
 #endif
-	if (status == ENTRY_PENDING && !entry_abort(&f->entry))
+	if (status == ENTRY_PENDING && !entry_abort(&e))
 		return SEARCH_AGAIN;
-	if (!slot_empty(a, slot, seen, &f->entry))
-		return SEARCH_AGAIN;
-	return status == ENTRY_COMMITTED ? SEARCH_FOUND : SEARCH_ABSENT;
+	return slot_empty(a, slot, seen, &e) ? SEARCH_ABSENT : SEARCH_AGAIN;
+}
+
+/* Every slot once, and the same again when it changed; one that is passed stays passed: what comes later is concurrent.
+ * FOUND: *f is the COMMITTED entry seen last, for of two that are seen the first was gone before the second counted. */
+static enum search delete_scan(struct actor *a, const struct key *k, struct found *f)
+{
+	enum search result = SEARCH_ABSENT;
+	for (unsigned at = 0; at < PROBE_SLOTS;) {
+		enum search s = delete_at(a, k, at, f);
+		if (s == SEARCH_AGAIN && !actor_retries(a)) /* progress: the slot changed */
+			return SEARCH_AGAIN;
+		if (s == SEARCH_FOUND)
+			result = SEARCH_FOUND;
+		at += s != SEARCH_AGAIN;
+	}
+	return result;
+}
+
+/* The one CAS by which a delete counts. */
+static bool delete_found(struct actor *a, const struct key *k, struct found *f)
+{
+	return slot_hold(a, HAZARD_OLD, f->slot, f->word) && slot_open(a, f->word, &f->entry) && entry_has_key(&f->entry, k)
+			&& head_status(f->entry.head) == ENTRY_COMMITTED && slot_empty(a, f->slot, f->word, &f->entry);
 }
 
 enum search index_delete(struct actor *a, const struct key *k, bool (*live)(struct actor *a, const struct entry *e, void *arg), void *arg, bool *was_live)
 {
 	struct found f;
-	enum search result = SEARCH_ABSENT;
 	*was_live = false;
-	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
-		enum search s = delete_at(a, k, at, &f);
-		if (s == SEARCH_FOUND) {
-			result = SEARCH_FOUND;
+	do { /* progress: another one changed the key between the scan and the CAS */
+		enum search s = delete_scan(a, k, &f);
+		if (s != SEARCH_FOUND)
+			return s;
+		if (likely(delete_found(a, k, &f))) {
 			*was_live = live(a, &f.entry, arg);
 			count_removed(a, &f.entry, *was_live ? COUNTER_deletes : COUNTER_flushed);
-		} else if (s == SEARCH_AGAIN) { /* progress: the slot changed */
-			if (!actor_retries(a))
-				return SEARCH_AGAIN;
-			at--; /* the same slot again; one that is passed stays passed: what comes later is concurrent */
+			return SEARCH_FOUND;
 		}
-	}
-	return result;
+	} while (actor_retries(a));
+	return SEARCH_AGAIN;
 }
 
 /* ---- A full probe --------------------------------------------------------------------------------------------------------------------- */

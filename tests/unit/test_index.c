@@ -82,6 +82,34 @@ Test(index, a_delete_aborts_a_pending_entry_so_that_it_cannot_rise_later)
 	reads("key", NULL);
 }
 
+/* While a delete is at work another one adds the key again, into a slot that the delete's scan has yet to come to. */
+static bool add_meanwhile(struct actor *a, const struct entry *e, void *arg)
+{
+	static unsigned times;
+	char name[32];
+	struct key k = kit_key("key");
+	(void)a, (void)e;
+	cr_assert_eq(times++, 0, "a second value was taken out");
+	(void)next_in_bucket("other", 0, k.home, name);
+	ok(larder_set(arg, 0, name, strlen(name), "takes the first slot", 20, 0));
+	ok(larder_add(arg, 0, "key", 3, "added", 5, 0));
+	return true;
+}
+
+Test(index, a_delete_takes_out_no_more_than_one_value)
+{
+	struct larder *second = kit_another(0);
+	struct key k = kit_key("key");
+	bool live;
+	ok(put_text("key", "value"));
+	struct actor *a = kit_actor();
+	is(index_delete(a, &k, add_meanwhile, second, &live), SEARCH_FOUND);
+	kit_release(a);
+	cr_assert(live);
+	reads("key", "added");
+	larder_close(&second);
+}
+
 Test(index, an_aborted_entry_is_taken_out_by_whoever_changes_the_key)
 {
 	struct key k = kit_key("key");
