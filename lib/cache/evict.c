@@ -108,8 +108,9 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 /* What is read of an entry before it was found in a slot, and held, is a hint. */
 static bool hash_at(const struct region *r, uint64_t place, uint64_t *hash)
 {
+	_Alignas(uint64_t) unsigned char copy[ENTRY_HINT_BYTES];
 	struct entry e;
-	if (!entry_open(&e, r, place))
+	if (!entry_open_hint(&e, r, place, copy))
 		return false;
 	*hash = key_hash(r, e.key, e.key_bytes, entry_namespace(&e), head_kind(e.head) == KIND_CHUNK);
 	__builtin_prefetch(&region_group(r, hash_group(r, *hash))->home[hash_home(*hash)]);

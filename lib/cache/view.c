@@ -52,14 +52,15 @@ enum view_result view_slot(const struct region *r, const struct word *slot, stru
 		return VIEW_DAMAGED;
 	struct word *segword = region_segword(r, region_segment_of(r, slot_place(v->slot)));
 	uint64_t inc = segword_inc(load_acquire(segword));
-	bool sound = entry_open(e, r, slot_place(v->slot)) && (inc & ((1u << SLOT_INC_BITS) - 1)) == slot_inc(v->slot);
+	const struct word *head_word = &region_entry(r, slot_place(v->slot))->head;
+	bool sound = entry_open_head(e, r, slot_place(v->slot), head_load_racing(head_word)) && (inc & ((1u << SLOT_INC_BITS) - 1)) == slot_inc(v->slot);
 	if (sound && !view_reserve(v, (size_t)e->units * UNIT_BYTES))
 		return VIEW_NO_MEMORY;
 	if (sound)
 		copy_racing(v->bytes, (const unsigned char *)e->shm, (size_t)e->units * UNIT_BYTES);
 	/* REUSE (acquire): what was copied is older than what is looked at now. */
 	fence_acquire();
-	uint64_t head = load_acquire(&region_entry(r, slot_place(v->slot))->head);
+	uint64_t head = head_load_racing(head_word);
 	if (load_seq_cst(slot) != v->slot || segword_inc(load_seq_cst(segword)) != inc || (sound && head != e->head))
 		return VIEW_CHANGED;
 	if (!sound)
