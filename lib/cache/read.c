@@ -159,7 +159,7 @@ static inline __attribute__((always_inline)) bool get_at_home(struct actor *a, c
 	uint32_t match = bucket_match(k->home, hash_tag(k->hash));
 	if (unlikely(match == 0))
 		return false;
-	unsigned i = (unsigned)__builtin_ctz(match);
+	unsigned i = MATCH_SLOT(match);
 	uint64_t slot = load_acquire(&k->home->slot[i]);
 	if (unlikely(!slot_matches(a->region, slot, hash_tag(k->hash))))
 		return false;
@@ -375,7 +375,7 @@ static void guess_home(const struct region *r, struct guess *g)
 	uint32_t match = bucket_match(g->key.home, hash_tag(g->key.hash));
 	if (unlikely(match == 0))
 		return;
-	g->at = (unsigned)__builtin_ctz(match);
+	g->at = MATCH_SLOT(match);
 	uint64_t slot = load_acquire(&g->key.home->slot[g->at]);
 	if (unlikely(!slot_matches(r, slot, hash_tag(g->key.hash))))
 		return;

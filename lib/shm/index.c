@@ -16,7 +16,7 @@ static inline enum search find_in_bucket(struct actor *a, const struct key *k, s
 {
 	uint64_t tag = hash_tag(k->hash);
 	for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
-		unsigned i = (unsigned)__builtin_ctz(match);
+		unsigned i = MATCH_SLOT(match);
 		/* PUBLISH (acquire): the slot leads to an entry that is whole. */
 		uint64_t slot = load_acquire(&b->slot[i]);
 		if (unlikely(!slot_matches(a->region, slot, tag)))
@@ -178,7 +178,7 @@ static inline enum search change_in_bucket(struct actor *a, const struct key *k,
 	uint64_t tag = hash_tag(k->hash);
 	struct shm_bucket *b = probe_bucket(k, first);
 	for (uint32_t match = bucket_match(b, tag); match != 0; match &= match - 1) {
-		unsigned i = (unsigned)__builtin_ctz(match);
+		unsigned i = MATCH_SLOT(match);
 		uint64_t seen = load_seq_cst(&b->slot[i]);
 		if (!slot_matches(a->region, seen, tag))
 			continue;

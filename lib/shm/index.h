@@ -96,16 +96,37 @@ static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t 
 	return slot_tag(slot) == tag && likely(slot_place(slot) < r->places);
 }
 
-/* Bit i set: slot i carries the tag.  No branch depends on where: the next get's miss can begin while this one's lasts.
- * A slot whose tag bits cancel out is below 2^48; compare and add with carry make it one bit. */
+/*
+ * Bit i set: slot i carries the tag; a hint, for the slot is loaded again.  No branch depends on where, and few instructions
+ * on the line: those that wait for a miss fill the scheduler, and with it full the next get's miss cannot begin (seven
+ * scalar comparisons: 52 ns for each bucket, this: 24).  Vector loads are of aligned words, each of them whole.
+ */
+#if defined(__SSE2__) && !defined(LARDER_TSAN)
+static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
+{
+	typedef short lanes __attribute__((vector_size(16), may_alias));
+	const lanes *line = (const lanes *)(const void *)b;
+	short t = (short)tag;
+	lanes wanted = { t, t, t, t, t, t, t, t };
+	compiler_barrier();
+	lanes low = (lanes)__builtin_ia32_packsswb128(line[0] == wanted, line[1] == wanted);
+	lanes high = (lanes)__builtin_ia32_packsswb128(line[2] == wanted, line[3] == wanted);
+	typedef char octets __attribute__((vector_size(16), may_alias));
+	/* The tag is the last of a word's four lanes: one bit in four; of the last line's two words, one is no slot. */
+	return ((uint32_t)__builtin_ia32_pmovmskb128((octets)low) & 0x8888u)
+			| ((uint32_t)__builtin_ia32_pmovmskb128((octets)high) & 0x0888u) << 16;
+}
+#define MATCH_SLOT(match) ((unsigned)__builtin_ctz(match) >> 2)
+#else
 static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
 {
 	uint32_t match = 0;
-#pragma GCC unroll 7
-	for (unsigned i = BUCKET_SLOTS; i-- > 0;) /* PUBLISH (acquire) */
-		match += match + ((load_acquire(&b->slot[i]) ^ tag << SLOT_TAG_SHIFT) < UINT64_C(1) << SLOT_TAG_SHIFT);
+	for (unsigned i = 0; i < BUCKET_SLOTS; i++) /* PUBLISH (acquire) */
+		match |= (uint32_t)(slot_tag(load_acquire(&b->slot[i])) == tag) << i;
 	return match;
 }
+#define MATCH_SLOT(match) ((unsigned)__builtin_ctz(match))
+#endif
 
 /* ---- Finding for get ------------------------------------------------------------------------------------------------------ */
 
