@@ -24,8 +24,12 @@ enum larder_status call_begin_slow(struct larder *cache, struct actor **actor);
 /* LARDER_OK: the call may go on with *actor, and must end with call_end(). */
 static inline enum larder_status call_begin(struct larder *cache, struct actor **actor)
 {
+	if (unlikely(worker_cache.handle_id != cache->crew_id))
+		return call_begin_slow(cache, actor);
+	compiler_barrier();
 	struct worker *w = worker_cache.worker;
-	if (unlikely(worker_cache.handle_id != cache->crew_id || w->slot_plus_1 == 0))
+	/* Asked of the worker, too: a signal handler that used another cache may have changed worker_cache in between. */
+	if (unlikely(w->handle_id != cache->crew_id || w->slot_plus_1 == 0))
 		return call_begin_slow(cache, actor);
 	if (unlikely(w->in_call))
 		return LARDER_BUSY;

@@ -10,6 +10,9 @@
 
 /* Set in the cell field of a segment word from DRAINING on: its survivors stay where they are. */
 #define RELINK (UINT64_C(1) << SEGWORD_CELL_SHIFT)
+/* As well: nothing of it survives. */
+#define NO_SURVIVORS (RELINK << 1)
+#define PRESSED_SEGMENTS 4u /* walked for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
 #define PROMOTE_HITS 2u  /* entries of the small pool used this often move to main */
 #define RELINK_SAMPLE 32u
@@ -53,7 +56,11 @@ static void write_copy(struct actor *a, const struct entry *e, struct room *room
 static void copy_to_main(struct actor *a, const struct survivor *s, unsigned class, uint8_t frequency)
 {
 	struct room room;
-	if (!room_append(a, s->entry.units, POOL_MAIN, class, NEED_SURVIVOR, &room)) {
+	uint32_t tries = a->tries; /* the call's limit is for its own change: one call may copy any number of survivors */
+	a->tries = 0;
+	bool found = room_append(a, s->entry.units, POOL_MAIN, class, NEED_SURVIVOR, &room);
+	a->tries = tries;
+	if (!found) {
 		drop(a, s, COUNTER_evictions_need);
 		return;
 	}
@@ -88,6 +95,8 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 	uint8_t used = octet_load_hint(s->frequency) & 3;
 	if (life == LIFE_EXPIRED || life == LIFE_FLUSHED) {
 		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
+	} else if (segword & NO_SURVIVORS) {
+		drop(a, s, COUNTER_evictions_need);
 	} else if (segword_pool(segword) == POOL_SMALL) {
 		if (used >= PROMOTE_HITS) {
 			copy_to_main(a, s, segword_class(segword), 0);
@@ -307,7 +316,10 @@ static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
 		uint64_t starts = starts_of(r, segment, word, segword_inc(w)), hash;
 		if (starts == 0)
 			continue;
-		uint64_t place = geo_place(&r->geo, segment, (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts));
+		uint64_t unit = (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts);
+		if (unit >= geo_units(&r->geo))
+			continue; /* damage: past the end of the segment, and of the last one past the mapping */
+		uint64_t place = geo_place(&r->geo, segment, unit);
 		struct octet *frequency;
 		seen++;
 		if (hash_at(r, place, &hash) && index_slot_of(r, hash, place, segword_inc(w), &frequency) != NULL)
@@ -365,10 +377,12 @@ static bool begin(struct actor *a, bool live)
 	bool expired = all_expired(a->region, segment, w);
 	if (!expired && !live)
 		return true; /* chosen as expired: it has had a new entry since */
-	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~RELINK;
+	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(RELINK | NO_SURVIVORS);
 	/* A walk in place takes two turns: before they recur within this incarnation, the segment is emptied. */
 	bool turns_left = segword_turn(w) + 4 < UINT64_C(1) << SEGWORD_TURN_BITS;
-	if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
+	if (!expired && a->pressed)
+		next |= NO_SURVIVORS;
+	else if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
 		next |= RELINK;
 	if (cas_seq_cst(word, w, next) && expired)
 		count(a, segments_expired, 1);
@@ -402,18 +416,29 @@ void evict_share_slow(struct actor *a, uint32_t units)
 			return;
 }
 
-bool evict_need(struct actor *a, bool live)
+static bool work_for_room(struct actor *a, bool live)
 {
 	/* Enough for every segment to be walked once in each turn that its frequencies allow. */
 	uint64_t limit = (uint64_t)a->region->geo.segments * (a->region->geo.start_words / CHUNK_WORDS + 4 + 2 * SEGMENT_LANES) * 8;
+	uint64_t walked = 0;
 	for (uint64_t steps = 0; steps < limit; steps++) {
 		uint64_t budget = UINT64_MAX;
 		if (steps % 8 == 0 && segments_free(a) > SURVIVORS_RESERVE)
 			return true;
+		a->pressed = live && walked > PRESSED_SEGMENTS * geo_units(&a->region->geo);
 		if (!evict_step(a, &budget, live, true))
 			break;
+		walked += UINT64_MAX - budget;
 	}
 	return segments_free(a) > SURVIVORS_RESERVE;
+}
+
+/* Where all of main is hot, its frequencies would have to be walked down to 0 for the first segment: seconds, in one set. */
+bool evict_need(struct actor *a, bool live)
+{
+	bool room = work_for_room(a, live);
+	a->pressed = false;
+	return room;
 }
 
 uint64_t evict_ahead(struct actor *a, uint64_t units)

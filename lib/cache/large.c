@@ -39,8 +39,7 @@ static bool chunk_copy(struct actor *a, uint32_t ns, const struct manifest *m, u
 	return whole;
 }
 
-/* A chunk is missing: a manifest that still promises it goes first, so that nothing acts on a ghost. */
-cold enum larder_status large_missing(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m)
+static enum larder_status take_out_manifest(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m)
 {
 	struct found f;
 	struct manifest now;
@@ -52,6 +51,15 @@ cold enum larder_status large_missing(struct larder *cache, struct actor *a, con
 	if (head_kind(f.entry.head) != KIND_MANIFEST || !manifest_read(cache, &f.entry, &now) || now.version != m->version)
 		return LARDER_CHANGED;
 	return index_remove(a, &f, COUNTER_evictions_need) ? LARDER_MISS : LARDER_CHANGED;
+}
+
+/* A chunk is missing: a manifest that still promises it goes first, so that nothing acts on a ghost.  A get that comes here
+ * clears no hazard but its own: what this names must not outlive the call, or it holds a segment back. */
+cold enum larder_status large_missing(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m)
+{
+	enum larder_status status = take_out_manifest(cache, a, k, m);
+	hazard_clear(a, HAZARD_OLD);
+	return status;
 }
 
 enum larder_status large_read(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m, unsigned char *buffer)

@@ -15,6 +15,8 @@
 
 static unsigned cell_index(const struct region *r, unsigned pool, unsigned class, unsigned stripe)
 {
+	if (unlikely(class >= r->geo.classes)) /* a survivor's, from a damaged segment word */
+		class = r->geo.classes - 1;
 	return (pool * r->geo.classes + class) * r->geo.stripes + stripe;
 }
 
