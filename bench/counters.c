@@ -9,7 +9,7 @@
 
 struct tally {
 	uint64_t ops, failures, sum;
-	double ns[64], rate[64];
+	double ns[64], cpu[64], rate[64];
 	unsigned rounds;
 };
 
@@ -26,6 +26,7 @@ static void round_of(struct crew *crew, const struct bench_options *options, uns
 	tally->failures += result.failures;
 	tally->sum = result.check > tally->sum ? result.check : tally->sum;
 	tally->ns[tally->rounds] = (double)result.ns / (double)result.ops;
+	tally->cpu[tally->rounds] = (double)result.cpu_ns / (double)result.ops;
 	tally->rate[tally->rounds++] = result.rate;
 }
 
@@ -37,6 +38,7 @@ static int tell(struct report *report, const char *peer, struct tally *tally)
 	report_row(report);
 	report_text(report, "peer", "%s", peer);
 	report_number(report, "ns", bench_median(tally->ns, tally->rounds), 1);
+	report_number(report, "cpu ns", bench_median(tally->cpu, tally->rounds), 1);
 	report_number(report, "M/s total", bench_median(tally->rate, tally->rounds) / 1e6, 3);
 	report_number(report, "increments", (double)(tally->ops - tally->failures), 0);
 	report_number(report, "counter", (double)tally->sum, 0);

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,13 +38,25 @@ static void become(const char *program, char *const arguments[])
 	_exit(127);
 }
 
+/* The socket's name is there before the server listens: only a connection says that it does. */
+static bool answers(const struct peer_server *server)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), result;
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%.107s", server->socket);
+	result = fd < 0 ? -1 : connect(fd, (const struct sockaddr *)&address, sizeof address);
+	if (fd >= 0)
+		close(fd);
+	return result == 0;
+}
+
 static int await_socket(struct peer *peer, struct peer_server *server, const char *program)
 {
-	struct stat stat_of;
 	int status;
 
-	for (unsigned i = 0; i < 500; i++) {
-		if (stat(server->socket, &stat_of) == 0)
+	for (unsigned i = 0; i < 1000; i++) {
+		if (answers(server))
 			return 0;
 		if (waitpid(server->pid, &status, WNOHANG) == server->pid) {
 			server->pid = 0;
@@ -52,7 +66,7 @@ static int await_socket(struct peer *peer, struct peer_server *server, const cha
 		}
 		usleep(10000);
 	}
-	return peer_fail(peer, "%s made no socket", program);
+	return peer_fail(peer, "%s does not answer", program);
 }
 
 int server_start(struct peer *peer, struct peer_server *server, const char *program, char *const arguments[])

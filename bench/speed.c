@@ -117,7 +117,8 @@ static double median_of(const double *values, unsigned rounds)
 	return bench_median(copies, count);
 }
 
-static void tell(struct report *report, const struct crews *crews, const struct series *all, unsigned rounds)
+static void tell(struct report *report, const struct crews *crews, const struct series *all, unsigned rounds,
+		unsigned workers)
 {
 	int limit = crews_find(crews, "limit"), larder = crews_find(crews, "larder");
 
@@ -136,6 +137,7 @@ static void tell(struct report *report, const struct crews *crews, const struct 
 			report_number(report, "x larder", median_ratio(series->ns, all[larder].ns, rounds), 3);
 		if (!crew_kind(crews->all[i])->server) {
 			report_number(report, "cpu ns", median_of(series->cpu, rounds), 1);
+			report_number(report, "cpu M/s", workers * 1e3 / median_of(series->cpu, rounds), 3);
 			if (limit >= 0)
 				report_number(report, "cpu x limit",
 						median_ratio(series->cpu, all[limit].cpu, rounds), 3);
@@ -166,7 +168,7 @@ static int measure(struct crews *crews, const struct workload *workload, const s
 				workload->text,
 				(unsigned long long)shape->keys, shape->key_bytes, shape->value_bytes, workers,
 				workers > 1 ? "s" : "", shape->huge ? "; huge pages" : "");
-		tell(report, crews, all, options->rounds);
+		tell(report, crews, all, options->rounds, workers);
 	}
 	free(all);
 	return bench_interrupted() ? -1 : 0;
