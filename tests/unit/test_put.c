@@ -116,14 +116,22 @@ static enum put_next flush_and_write(struct actor *a, struct put *put, const str
 	return PUT_WRITE;
 }
 
-Test(put, a_value_drafted_before_a_flush_is_not_seen_after_it)
+Test(put, a_flush_in_the_middle_of_a_set_hides_the_old_value_whatever_becomes_of_the_new_one)
 {
+	char buffer[16];
+	size_t n = 0;
 	meddler = kit_another(0);
-	struct put put = { .key = kit_key("key"), .decide = flush_and_write };
-	struct actor *a = kit_actor();
-	is(put_run(a, &put), LARDER_OK);
-	kit_release(a);
-	reads("key", NULL);
+	for (unsigned there = 0; there < 2; there++) {
+		struct put put = { .key = kit_key("key"), .decide = flush_and_write };
+		(void)(there ? put_text("key", "before") : del_text("key"));
+		meddled = 0;
+		struct actor *a = kit_actor();
+		is(put_run(a, &put), LARDER_OK);
+		kit_release(a);
+		enum larder_status status = larder_get(cache, 0, "key", 3, buffer, sizeof buffer, &n);
+		cr_assert(status == LARDER_MISS || (status == LARDER_OK && n == 5 && memcmp(buffer, "value", 5) == 0));
+		is(larder_get_with(cache, 0, "key", 3, buffer, sizeof buffer, &n, LARDER_ALLOW_STALE, NULL), status);
+	}
 	larder_close(&meddler);
 }
 
