@@ -183,10 +183,8 @@ _Static_assert(sizeof(struct shm_group) == 10 * LINE_BYTES, "eight homes and the
 struct shm_segment {
 	_Alignas(LINE_BYTES) struct word cursor; /* life_word(incarnation, next free unit): moved by CAS */
 	struct word expiry; /* 24 bits of incarnation, latest expiry of its entries (TIME_MASK: never): raised by CAS */
-	struct word seal;   /* life_word(life, 24 low bits of the seal number): its age, a hint */
-	struct word blocker; /* hint: participant + 1 that kept it in DRAINING or LIMBO */
-	struct word seen;    /* hint: life_word(life, participants found not naming it so far) */
-	struct word spare[3];
+	struct word seal;   /* life_word(incarnation, 24 low bits of the seal number): its age, a hint */
+	struct word blocker; /* for people: participant + 1 that kept it in DRAINING or LIMBO last */
 	_Alignas(LINE_BYTES) struct word progress[SEGMENT_LANES]; /* life_word(life, start words walked) of each lane */
 	_Alignas(LINE_BYTES) struct word walker[SEGMENT_LANES];   /* hint: participant + 1 at work in the lane */
 };
@@ -219,8 +217,7 @@ struct shm_participant {
 	struct word versions;             /* last version number handed out; stored before use */
 	struct word pid;                  /* hints for people: process, and its command */
 	struct word command[2];
-	struct word spare[3];
-	struct word counter[COUNTERS_MAX]; /* cumulative over all owners */
+	_Alignas(LINE_BYTES) struct word counter[COUNTERS_MAX]; /* cumulative over all owners */
 };
 _Static_assert(sizeof(struct shm_participant) % LINE_BYTES == 0, "participants share no line");
 
@@ -235,7 +232,6 @@ struct shm_namespace {
 	struct word generation; /* present 32, floor 32: entries below the floor are gone, below the present stale */
 	struct word ttl;        /* default time to live in ms, 0: never */
 	struct word name_bytes;
-	struct word spare[4];
 	_Alignas(LINE_BYTES) struct word name[NAMESPACE_NAME_BYTES / 8];
 	_Alignas(LINE_BYTES) struct { struct word entries, bytes; } tally[NAMESPACE_STRIPES]; /* the sums count; one alone means nothing */
 };

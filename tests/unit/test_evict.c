@@ -364,7 +364,6 @@ Test(evict, damaged_hints_do_not_lead_astray)
 		struct shm_segment *d = region_segment(&cache->region, i);
 		store_release(&d->blocker, UINT64_MAX);
 		store_release(&d->seal, UINT64_MAX);
-		store_release(&d->seen, UINT64_MAX);
 		for (unsigned lane = 0; lane < SEGMENT_LANES; lane++)
 			store_release(&d->walker[lane], UINT64_MAX);
 	}
