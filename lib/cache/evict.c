@@ -241,8 +241,7 @@ static enum step step_draining(struct actor *a, uint32_t segment, uint64_t w, bo
 static void relink(struct actor *a, uint32_t segment, uint64_t w)
 {
 	uint64_t sealed = segword_with_state(segword_with_next_turn(w) & ~RELINK, SEGMENT_SEALED);
-	uint64_t number = add_hint(&region_super(a->region)->seals, 1) + 1;
-	store_hint(&region_segment(a->region, segment)->seal, life_word(segword_inc(w), number & ((1u << LIFE_VALUE_BITS) - 1)));
+	segment_stamp_age(a, segment, segword_inc(w));
 	if (cas_seq_cst(region_segword(a->region, segment), w, sealed))
 		count(a, segments_relinked, 1);
 }

@@ -6,7 +6,7 @@
 #ifndef LARDER_SHM_PLACE_H
 #define LARDER_SHM_PLACE_H
 
-#include "base/check.h"
+#include "base/fault.h"
 #include "shm/entry.h"
 #include "shm/hazard.h"
 
@@ -61,8 +61,10 @@ struct segment_census { uint32_t free, small, main, recycling; };
 void segment_census(const struct region *r, struct segment_census *census);
 /* Counts the free ones and updates the pressure hint. */
 uint32_t segments_free(struct actor *a);
-/* ACTIVE → SEALED by someone in need; false if it is not in that state any more. */
+/* ACTIVE → SEALED; false if its word is not `seen` any more.  aged: its age goes on from when it was activated. */
 bool segment_seal(struct actor *a, uint32_t segment, uint64_t seen, bool aged);
+/* Its age begins now. */
+void segment_stamp_age(struct actor *a, uint32_t segment, uint64_t inc);
 /* How many seals ago, a hint. */
 uint32_t segment_age(const struct region *r, uint32_t segment);
 /* Latest expiry of its entries in this incarnation, TIME_MASK if one never expires or nothing is known. */

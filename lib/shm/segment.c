@@ -75,7 +75,7 @@ static void segment_note_start(const struct region *r, uint32_t segment, uint64_
 	}
 }
 
-static void segment_stamp_age(struct actor *a, uint32_t segment, uint64_t inc)
+void segment_stamp_age(struct actor *a, uint32_t segment, uint64_t inc)
 {
 	uint64_t number = add_hint(&region_super(a->region)->seals, 1) + 1;
 	store_hint(&region_segment(a->region, segment)->seal, life_word(inc, number & ((1u << LIFE_VALUE_BITS) - 1)));
