@@ -113,7 +113,7 @@ static uint64_t random_number(void)
 	return number;
 }
 
-static enum larder_status open_named(struct draft *d, const char *path)
+static enum larder_status open_named(struct draft_file *d, const char *path)
 {
 	size_t n = directory_bytes(path);
 
@@ -138,7 +138,7 @@ static enum larder_status open_named(struct draft *d, const char *path)
 	return system_failed(path, "no temporary file in its directory");
 }
 
-static int publish_named(struct draft *d, const char *path)
+static int publish_named(struct draft_file *d, const char *path)
 {
 	int failed = renameat2(AT_FDCWD, d->temporary, AT_FDCWD, path, RENAME_NOREPLACE);
 
@@ -151,7 +151,7 @@ static int publish_named(struct draft *d, const char *path)
 
 /* ---- Where there is ---------------------------------------------------------------------------------------------------- */
 
-static int publish_unnamed(const struct draft *d, const char *path)
+static int publish_unnamed(const struct draft_file *d, const char *path)
 {
 	char self[32];
 
@@ -180,9 +180,9 @@ static int open_unnamed(const char *path)
 
 /* ---- Both ---------------------------------------------------------------------------------------------------------------- */
 
-enum larder_status draft_open(struct draft *d, const char *path, uint32_t mode)
+enum larder_status draft_open(struct draft_file *d, const char *path, uint32_t mode)
 {
-	*d = (struct draft){ .fd = -1 };
+	*d = (struct draft_file){ .fd = -1 };
 	errno = EOPNOTSUPP;
 	if (can_publish_unnamed())
 		d->fd = open_unnamed(path);
@@ -222,7 +222,7 @@ static enum larder_status no_space(const char *path, uint64_t bytes, uint64_t le
 }
 
 /* Asked before any page is taken, for two creators that each take what the other lacks both fail. */
-static enum larder_status look_for_space(const struct draft *d, const char *path, uint64_t bytes, bool refused, struct shortage *shortage)
+static enum larder_status look_for_space(const struct draft_file *d, const char *path, uint64_t bytes, bool refused, struct shortage *shortage)
 {
 	struct statvfs fs;
 
@@ -266,7 +266,7 @@ static int reserve_steps(int fd, uint64_t bytes)
 	return 0;
 }
 
-enum larder_status draft_reserve(const struct draft *d, const char *path, uint64_t bytes, struct shortage *shortage)
+enum larder_status draft_reserve(const struct draft_file *d, const char *path, uint64_t bytes, struct shortage *shortage)
 {
 	if (!within_limit(path, bytes))
 		return LARDER_SYSTEM;
@@ -282,7 +282,7 @@ enum larder_status draft_reserve(const struct draft *d, const char *path, uint64
 	return system_failed(path, "reserving its space");
 }
 
-enum larder_status draft_publish(struct draft *d, const char *path)
+enum larder_status draft_publish(struct draft_file *d, const char *path)
 {
 	bool named = d->temporary[0] != '\0';
 
@@ -297,7 +297,7 @@ enum larder_status draft_publish(struct draft *d, const char *path)
 	return system_failed(path, "giving it its name");
 }
 
-void draft_abandon(struct draft *d)
+void draft_abandon(struct draft_file *d)
 {
 	int saved = errno;
 

@@ -663,7 +663,7 @@ static void write_contents(struct region *r)
 	memcpy(s->magic, LAYOUT_MAGIC, sizeof s->magic);
 }
 
-static enum larder_status create_in(struct region *r, struct draft *d, const struct larder_options *o, struct shortage *shortage)
+static enum larder_status create_in(struct region *r, struct draft_file *d, const struct larder_options *o, struct shortage *shortage)
 {
 	enum larder_status status = take_file(r, d->fd);
 
@@ -687,7 +687,7 @@ static enum larder_status create_in(struct region *r, struct draft *d, const str
 /* LARDER_EXISTS: somebody else was faster. */
 static enum larder_status create(struct region *r, const struct larder_options *o, struct shortage *shortage)
 {
-	struct draft d;
+	struct draft_file d;
 	enum larder_status status = draft_open(&d, r->path, o->mode);
 
 	if (status == LARDER_OK)
