@@ -85,12 +85,17 @@ static bool locked_by_another(int fd, uint32_t slot)
 	return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
 }
 
-static void clear_hazards(struct shm_participant *p)
+static void clear_working(struct shm_participant *p)
 {
 	for (uint32_t i = 0; i < HAZARDS; i++)
 		store_release(&p->hazard[i], 0);
 	for (uint32_t i = 0; i < BATCH_HAZARDS; i++)
 		store_release(&p->batch[i], 0);
+}
+
+static void clear_hazards(struct shm_participant *p)
+{
+	clear_working(p);
 	for (uint32_t i = 0; i < PIN_HAZARDS; i++)
 		store_release(&p->pin[i], 0);
 }
@@ -274,8 +279,6 @@ static struct seat *new_seat(struct crew *crew)
 /* A seat with a slot: one given back, else a blank or a new one with a slot of its own. */
 static enum larder_status seat_with_slot(struct crew *crew, struct seat **seat)
 {
-	enum larder_status status = LARDER_OK;
-
 	*seat = find_seat(crew, seat_idle);
 	if (*seat != NULL)
 		return LARDER_OK;
@@ -288,8 +291,7 @@ static enum larder_status seat_with_slot(struct crew *crew, struct seat **seat)
 		message_set("%s: no memory for a worker of %zu bytes", crew->region->path, crew->worker_bytes);
 		return LARDER_NO_MEMORY;
 	}
-	status = take_slot(crew, (*seat)->worker);
-	return status;
+	return take_slot(crew, (*seat)->worker);
 }
 
 /* ---- Joining ------------------------------------------------------------------------------------------------------------ */
@@ -355,10 +357,8 @@ struct worker *crew_find(struct crew *crew, uint32_t slot, uint64_t registration
 /* It may have ended in the middle of a call (pthread_exit in a callback).  Its pins are another matter. */
 static void leave_seat(struct seat *s)
 {
-	for (uint32_t i = 0; i < HAZARDS && s->worker->slot_plus_1 != 0; i++)
-		store_release(&s->worker->self->hazard[i], 0);
-	for (uint32_t i = 0; i < BATCH_HAZARDS && s->worker->slot_plus_1 != 0; i++)
-		store_release(&s->worker->self->batch[i], 0);
+	if (s->worker->slot_plus_1 != 0)
+		clear_working(s->worker->self);
 	s->worker->in_call = 0;
 	s->thread = 0;
 }
