@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* Small values dominate: copying by words beats the call. */
+/* memcpy must not be given NULL, which is what a piece of no bytes may be. */
 static inline void copy_bytes(unsigned char *to, const void *from, uint32_t bytes)
 {
 	if (bytes != 0)

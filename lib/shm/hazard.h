@@ -28,13 +28,13 @@ static inline void hazard_clear(struct actor *a, enum hazard which)
 	store_release(&a->self->hazard[which], 0);
 }
 
-/* True if a living participant but `a` itself is named by ... any hazard that names a place in the segment.  *blocker
- * is the participant found.  Asks liveness, a system call, only of a blocker and only if `ask`. */
+/* True if a participant, `a` itself included, names a place in the segment, or the segment for writing; *blocker is the
+ * one found.  Whether it lives takes a system call: that is asked of a blocker only, and only if `ask`; else it counts. */
 bool hazard_in_segment(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker);
-/* True if a living participant's writer hazard names the segment. */
+/* The same of writer hazards alone. */
 bool hazard_writer(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker);
 
-/* All places named now, sorted, into named[0 .. max); returns their number, or more than max if they do not fit. */
-uint32_t hazard_collect(struct actor *a, uint64_t *named, uint32_t max);
+/* All places named now, sorted, into out[0 .. max); returns their number, or more than max if they do not fit. */
+uint32_t hazard_collect(struct actor *a, uint64_t *out, uint32_t max);
 
 #endif
