@@ -139,7 +139,8 @@ static uint64_t mix(uint64_t hash, const unsigned char *bytes, size_t length)
 
 void stamp_write(void *bytes, size_t length, const void *key, size_t key_bytes, uint32_t writer, uint32_t sequence)
 {
-	struct stamp stamp = { .key = mix(1, key, key_bytes), .writer = writer, .sequence = sequence, .length = (uint32_t)length };
+	struct stamp stamp = { .key = mix(1, key, key_bytes), .writer = writer, .sequence = sequence,
+		.length = (uint32_t)length };
 	struct rng rng = { stamp.key ^ (uint64_t)writer << 32 ^ sequence };
 	unsigned char *at = bytes;
 

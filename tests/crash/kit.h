@@ -55,8 +55,8 @@ enum stamp_fault stamp_read(const void *bytes, size_t length, const void *key, s
 const char *stamp_fault_name(enum stamp_fault fault);
 
 /* ---- What a cache holds ---- */
-/* Drives the cache through several times its size in fresh keys with values of value_bytes, and counts, at 32 moments of the last round, how
- * many of them it holds: the mean.  0 if a set fails. */
+/* Drives the cache through several times its size in fresh keys with values of value_bytes, and counts, at 32 moments
+ * of the last round, how many of them it holds: the mean.  0 if a set fails. */
 double capacity_measure(struct larder *cache, size_t value_bytes);
 
 #endif

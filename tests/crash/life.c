@@ -5,7 +5,8 @@
  *
  * Creating: nobody sees half a cache; the witness opens the same name meanwhile and gets one that works, and the actor,
  * resumed, ends up in that very one.  Destroying: those attached are told, the name is free for a successor, and the
- * successor outlives the end of the destroyer.
+ * successor outlives the end of the destroyer.  With one exception: a destroyer that stands still between taking the
+ * right to remove the name and removing it keeps that name, and an open says so, at once.  Such points are counted.
  */
 #include "step.h"
 
@@ -13,16 +14,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static struct larder *open_timed(struct scene *scene)
+static enum larder_status try_open(struct scene *scene, struct larder **cache)
 {
 	struct larder_options options = step_options(false);
-	struct larder *cache = NULL;
 	struct stopwatch watch;
 	enum larder_status status;
 
 	stopwatch_start(&watch);
-	status = larder_open_with(scene->board->path, &options, &cache);
+	status = larder_open_with(scene->board->path, &options, cache);
 	scene_timed(scene, &watch, "an open");
+	return status;
+}
+
+static struct larder *open_timed(struct scene *scene)
+{
+	struct larder *cache = NULL;
+	enum larder_status status = try_open(scene, &cache);
+
 	if (status != LARDER_OK)
 		scene_fail(scene, "an open said: %s: %s", larder_strerror(status), larder_message());
 	return cache;
@@ -92,11 +100,18 @@ static void still_creating(struct scene *scene)
 static void still_destroying(struct scene *scene)
 {
 	bool lives = look(scene->first, "before") == LARDER_OK;
-	struct larder *cache = open_timed(scene);
+	struct larder *cache = NULL;
+	enum larder_status status = try_open(scene, &cache);
 
 	check_directory(scene, true);
-	if (cache == NULL)
+	if (status == LARDER_SYSTEM && !lives && scene->board->mode == MODE_FREEZE) {
+		scene->board->names_kept++;
 		return;
+	}
+	if (status != LARDER_OK) {
+		scene_fail(scene, "an open said: %s: %s", larder_strerror(status), larder_message());
+		return;
+	}
 	if (lives && look(cache, "before") != LARDER_OK)
 		scene_fail(scene, "there are two live caches of one name");
 	if (!lives && look(scene->first, "before") != LARDER_DETACHED)

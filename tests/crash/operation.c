@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The larger values are of several pieces: a segment of these caches takes a few KiB (step_options). */
+/* A segment of these caches takes a few KiB (step_options): what is set into a full one is nearly a segment, so that
+ * another one must be emptied, and the large values are of several pieces. */
 const struct operation operations[] = {
 	{ .name = "set-new", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 120 },
 	{ .name = "overwrite-same", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120 },
@@ -24,7 +25,8 @@ const struct operation operations[] = {
 	{ .name = "expired-get", .kind = LIN_GET, .old = OLD_EXPIRED, .old_bytes = 120 },
 	{ .name = "zero-copy-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .manner = CALL_PIN },
 	{ .name = "multi-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .manner = CALL_MANY },
-	{ .name = "multi-set", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120, .manner = CALL_MANY },
+	{ .name = "multi-set", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120,
+		.manner = CALL_MANY },
 	{ .name = "incr", .kind = LIN_INCR, .old = OLD_COUNTER },
 	{ .name = "incr-new", .kind = LIN_INCR, .old = OLD_ABSENT },
 	{ .name = "incr-digits", .kind = LIN_INCR, .old = OLD_DIGITS },
@@ -35,15 +37,20 @@ const struct operation operations[] = {
 	{ .name = "append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 40 },
 	{ .name = "append-counter", .kind = LIN_APPEND, .old = OLD_COUNTER, .new_bytes = 40 },
 	{ .name = "flush", .kind = LIN_FLUSH, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_OWN_NS },
-	{ .name = "evicting-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 300, .traits = STEP_FULL },
-	{ .name = "evicting-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 200, .new_bytes = 600, .traits = STEP_FULL },
-	{ .name = "maintain", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FULL | STEP_MAINTAIN },
+	{ .name = "evicting-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 3600, .traits = STEP_FULL },
+	{ .name = "evicting-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 200, .new_bytes = 3600,
+		.traits = STEP_FULL },
+	{ .name = "maintain", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120,
+		.traits = STEP_FULL | STEP_MAINTAIN },
 	{ .name = "large-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 40000, .traits = STEP_LARGE },
-	{ .name = "large-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 40000, .new_bytes = 50000, .traits = STEP_LARGE },
+	{ .name = "large-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 40000, .new_bytes = 50000,
+		.traits = STEP_LARGE },
 	{ .name = "large-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 40000, .traits = STEP_LARGE },
-	{ .name = "large-zero-copy-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 40000, .manner = CALL_PIN, .traits = STEP_LARGE },
+	{ .name = "large-zero-copy-get", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 40000, .manner = CALL_PIN,
+		.traits = STEP_LARGE },
 	{ .name = "large-delete", .kind = LIN_DELETE, .old = OLD_VALUE, .old_bytes = 40000, .traits = STEP_LARGE },
-	{ .name = "large-append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 32000, .new_bytes = 40, .traits = STEP_LARGE },
+	{ .name = "large-append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 32000, .new_bytes = 40,
+		.traits = STEP_LARGE },
 	{ .name = "iterate", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_WALK },
 	{ .name = "namespace", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FRESH_NS },
 	{ .name = "attach", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_COLD },

@@ -39,6 +39,7 @@ struct board {
 	bool left;           /* the actor came to its end */
 	unsigned char copy[STEP_VALUE_MAX]; /* what the actor read */
 	unsigned bad, told;
+	unsigned names_kept; /* points at which a standing destroyer kept the name of its cache */
 	uint64_t slowest_ns;
 	uint64_t calls;      /* made by the witness */
 };

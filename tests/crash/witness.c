@@ -460,10 +460,8 @@ static void order_prepare(struct scene *scene)
 	set_bystanders(scene);
 	scene->evictions = index_evictions(scene);
 	prepare_old(scene);
-	if (board->operation->traits & STEP_FULL) {
-		census_drain(scene);
-		census_fill(scene, 2); /* the pressing work; the actor does an ordinary share */
-	}
+	if (board->operation->traits & STEP_FULL)
+		census_drain(scene); /* the actor is the one who has to evict */
 	scene->other_index = SCENE_SISTERS + (unsigned)rng_below(&scene->rng, SCENE_BYSTANDERS - SCENE_SISTERS);
 	bystander_key(scene, scene->other_index, &scene->other.key);
 	stamp_write(scene->in, bystander_bytes(scene->other_index), scene->other.key.text, scene->other.key.bytes, 0,
