@@ -39,7 +39,7 @@ static void usage(FILE *out)
 {
 	fputs("usage: serve [-b MIB] [-n NAME] [-s SECONDS] [-w WORKERS] [DIRECTORY]\n"
 	      "Serves the files of DIRECTORY (/usr/share) to itself out of one cache.\n"
-	      "  -b MIB      size of the cache (a quarter of the files, but 4 to 64)\n"
+	      "  -b MIB      size of the cache (a quarter of the files, 4 to 64, but at most half of /dev/shm)\n"
 	      "  -n NAME     name of the cache (quickstart); one that is there is destroyed first\n"
 	      "  -s SECONDS  how long (6)\n"
 	      "  -w WORKERS  how many processes, 3 to 64 (4, or one for each CPU up to 8)\n",
