@@ -178,6 +178,7 @@ const char *stamp_fault_name(enum stamp_fault fault)
 
 #define CAPACITY_ROUNDS 4u
 #define CAPACITY_MOMENTS 32u
+#define AGE_VALUE_BYTES 300u
 
 struct fill {
 	struct larder *cache;
@@ -237,4 +238,29 @@ double capacity_measure(struct larder *cache, size_t value_bytes)
 		sum += fill_count(&fill);
 	}
 	return (double)sum / CAPACITY_MOMENTS;
+}
+
+void capacity_age(struct larder *cache, const int64_t *ttls_ms, unsigned count)
+{
+	static char value[AGE_VALUE_BYTES];
+	struct larder_info info;
+	size_t length;
+	char key[48];
+
+	if (larder_info(cache, &info) != LARDER_OK)
+		return;
+	for (uint64_t i = 0; i < info.bytes * 3 / sizeof value; i++) {
+		size_t key_bytes = (size_t)snprintf(key, sizeof key, "aged.%llu", (unsigned long long)i);
+
+		larder_set(cache, 0, key, key_bytes, value, sizeof value, ttls_ms[i % count]);
+		for (unsigned uses = i / count % 2 ? 2 : 0; uses > 0; uses--)
+			larder_get(cache, 0, key, key_bytes, value, sizeof value, &length);
+	}
+}
+
+bool capacity_kept(struct larder *cache, double held, double fresh)
+{
+	struct larder_info info;
+
+	return larder_info(cache, &info) == LARDER_OK && held > 0 && held >= 0.995 * fresh - fresh / info.segments;
 }

@@ -59,4 +59,11 @@ const char *stamp_fault_name(enum stamp_fault fault);
  * of the last round, how many of them it holds: the mean.  0 if a set fails. */
 double capacity_measure(struct larder *cache, size_t value_bytes);
 
+/* Uses a fresh cache as the other one was used, but for the deaths: entries of these times to live, some of them hot.
+ * (A cache keeps a segment open for each class of them and pool.) */
+void capacity_age(struct larder *cache, const int64_t *ttls_ms, unsigned count);
+
+/* Is what was measured of a cache that has seen deaths within half a percent of a fresh one's, but for one segment? */
+bool capacity_kept(struct larder *cache, double held, double fresh);
+
 #endif

@@ -603,31 +603,30 @@ static double fresh_capacity(struct scene *scene)
 {
 	bool full = scene->board->operation->traits & STEP_FULL;
 	struct larder_options options = step_options(full);
+	static const int64_t ttls_ms[] = { LARDER_TTL_NONE, 1, TTL_LONG_MS / 2, TTL_LONG_MS };
 	struct larder *cache = NULL;
 	char path[220];
-	double held = 0;
+	double held;
 
 	snprintf(path, sizeof path, "%s.fresh", scene->board->path);
-	if (larder_open_with(path, &options, &cache) == LARDER_OK)
-		held = capacity_measure(cache, full ? FULL_VALUE_BYTES : FILLER_BYTES);
-	else
+	if (larder_open_with(path, &options, &cache) != LARDER_OK) {
 		scene_fail(scene, "open: %s", larder_message());
+		return 0;
+	}
+	capacity_age(cache, ttls_ms, sizeof ttls_ms / sizeof ttls_ms[0]);
+	held = capacity_measure(cache, full ? FULL_VALUE_BYTES : FILLER_BYTES);
 	larder_close(&cache);
 	larder_destroy(path);
 	return held;
 }
 
-/* Within half a percent, and two segments: a cache in which times to live were used keeps a segment open for each class
- * of them and pool, without anybody's death.  What hundreds of deaths leak shows all the same. */
 static void check_capacity(struct scene *scene)
 {
 	bool full = scene->board->operation->traits & STEP_FULL;
 	double fresh = fresh_capacity(scene);
 	double held = capacity_measure(scene->caches[0], full ? FULL_VALUE_BYTES : FILLER_BYTES);
-	struct larder_info info;
 
-	if (larder_info(scene->caches[0], &info) != LARDER_OK || held <= 0 ||
-			held < 0.995 * fresh - 2 * fresh / info.segments)
+	if (!capacity_kept(scene->caches[0], held, fresh))
 		scene_fail(scene, "the cache holds %.1f entries, a fresh one %.1f", held, fresh);
 }
 

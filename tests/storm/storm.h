@@ -45,6 +45,10 @@ struct storm {
 	struct storm_worker workers[STORM_WORKERS_MAX];
 };
 
+/* Times to live that workers give. */
+#define STORM_TTLS 3u
+extern const int64_t storm_ttls_ms[STORM_TTLS];
+
 size_t storm_counter_key(char *key, size_t size, unsigned number);
 
 /* A worker's life, until the storm is over; does not return. */

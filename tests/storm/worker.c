@@ -41,6 +41,8 @@ struct worker {
 	unsigned char value[VALUE_MAX], read[VALUE_MAX];
 };
 
+const int64_t storm_ttls_ms[STORM_TTLS] = { LARDER_TTL_NONE, 20, 60000 };
+
 size_t storm_counter_key(char *key, size_t size, unsigned number)
 {
 	return (size_t)snprintf(key, size, "counter.%u", number);
@@ -214,7 +216,7 @@ static void do_write(struct worker *worker)
 	choose_key(worker);
 	length = make_value(worker);
 	options.mode = choice < 16 ? LARDER_SET : choice < 18 ? LARDER_ADD : LARDER_REPLACE;
-	options.ttl_ms = rng_below(&worker->rng, 10) == 0 ? 20 : LARDER_TTL_NONE;
+	options.ttl_ms = storm_ttls_ms[rng_below(&worker->rng, 10) == 0];
 	begin(worker);
 	end(worker, larder_set_with(worker->cache, worker->ns, worker->key, worker->key_bytes, worker->value, length,
 			&options, NULL));
@@ -260,7 +262,7 @@ static void do_touch(struct worker *worker)
 	choose_key(worker);
 	begin(worker);
 	end(worker, larder_touch(worker->cache, worker->ns, worker->key, worker->key_bytes,
-			rng_below(&worker->rng, 2) ? LARDER_TTL_NONE : 60000));
+			storm_ttls_ms[rng_below(&worker->rng, 2) ? 0 : 2]));
 }
 
 static void do_flush(struct worker *worker)
