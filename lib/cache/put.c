@@ -88,7 +88,7 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 			count(a, reused_bytes, units * UNIT_BYTES);
 			return true;
 		}
-	} else if (!put->ghost && head_kind(put->draft.fields) != KIND_CHUNK && ghost_take(r, put->key.hash)) {
+	} else if (!put->ghost && !put->key.chunk && ghost_take(r, put->key.hash)) {
 		put->ghost = true; /* it is taken once, but room may have to be made first */
 		count(a, ghost_hits, 1);
 	}
@@ -127,7 +127,7 @@ static bool put_over(struct actor *a, struct put *put, struct found *f, struct r
 		return false;
 	}
 	room_leave(a);
-	if (room->place.units != f->entry.units && head_kind(put->draft.fields) != KIND_CHUNK)
+	if (room->place.units != f->entry.units)
 		namespace_tally(a, ns, 0, (int64_t)room->place.units - (int64_t)f->entry.units);
 	return true;
 }
@@ -143,8 +143,8 @@ static bool put_into_hole(struct actor *a, struct put *put, struct found *f, str
 	room_leave(a);
 	if (done == INSERT_LOST)
 		return false;
-	namespace_tally(a, put->key.ns, head_kind(put->draft.fields) != KIND_CHUNK, room->place.units);
-	count(a, inserts, 1);
+	namespace_tally(a, put->key.ns, !put->key.chunk, room->place.units);
+	count(a, inserts, !put->key.chunk);
 	return true;
 }
 
@@ -152,7 +152,7 @@ static bool put_publish(struct actor *a, struct put *put, struct found *f, bool 
 {
 	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room)))
 		return false;
-	count(a, sets, 1);
+	count(a, sets, !put->key.chunk);
 	count(a, inserted_bytes, room->place.units * UNIT_BYTES);
 	return true;
 }
@@ -200,12 +200,12 @@ static enum put_next put_look(struct actor *a, struct put *put, const struct fou
 
 static enum put_step put_remove(struct actor *a, struct put *put, struct found *f, enum larder_status *status)
 {
-	bool stale = entry_life(a->region, &f->entry) != LIFE_EXPIRED;
-	if (stale && generation_sees(namespace_generation(a->region, put->key.ns), entry_generation(&f->entry)) == VISIBLE_STALE) {
+	bool expired = entry_life(a->region, &f->entry) == LIFE_EXPIRED;
+	if (!expired && generation_sees(namespace_generation(a->region, put->key.ns), entry_generation(&f->entry)) == VISIBLE_STALE) {
 		*status = put->answer; /* softly flushed: it stays readable as stale */
 		return STEP_END;
 	}
-	if (!index_remove(a, f, stale ? COUNTER_flushed : COUNTER_expirations))
+	if (!index_remove(a, f, expired ? COUNTER_expirations : COUNTER_flushed))
 		return STEP_AGAIN;
 	*status = put->answer;
 	return STEP_END;

@@ -226,9 +226,9 @@ bool index_replace(struct actor *a, const struct key *k, struct found *f, const 
 
 static void count_removed(struct actor *a, const struct entry *e, enum counter why)
 {
-	bump_own(&a->self->counter[why], 1);
-	namespace_tally(a, entry_namespace(e) & (a->region->geo.namespaces - 1),
-			head_kind(e->head) == KIND_CHUNK ? 0 : -1, -(int64_t)e->units);
+	bool chunk = head_kind(e->head) == KIND_CHUNK;
+	bump_own(&a->self->counter[why], !(chunk && why == COUNTER_deletes)); /* the caller deleted one key, not its pieces */
+	namespace_tally(a, entry_namespace(e) & (a->region->geo.namespaces - 1), chunk ? 0 : -1, -(int64_t)e->units);
 }
 
 bool index_remove(struct actor *a, const struct found *f, enum counter why)

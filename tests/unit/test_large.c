@@ -86,6 +86,17 @@ Test(large, sizes_around_every_limit_read_back_whole)
 	cr_assert_eq(slots_used(), 1, "pieces are left behind: %u slots", slots_used());
 }
 
+Test(large, a_value_of_many_pieces_counts_as_one)
+{
+	ok(set_large("key", most, 1, 0));
+	ok(set_large("key", most - 1, 2, 0));
+	ok(del_text("key"));
+	struct larder_stat s = stat_now();
+	cr_assert(s.sets == 2 && s.inserts == 1 && s.deletes == 1, "%lu sets, %lu inserts, %lu deletes", (unsigned long)s.sets,
+			(unsigned long)s.inserts, (unsigned long)s.deletes);
+	cr_assert(s.inserted_bytes > 2 * most - 1 && s.entries == 0 && s.entry_bytes == 0);
+}
+
 Test(large, a_buffer_too_small_gets_the_length)
 {
 	size_t n = 0;
