@@ -45,7 +45,7 @@
 #define OPEN_TRIES 16u     /* create, lose, attach, find it destroyed, create … */
 #define NO_SPACE_TRIES 40u /* with pauses up to 64 ms: a second or two in all */
 #define NO_SPACE_SAME 5u   /* tries that met the same room left */
-#define UNLINK_TRIES 8u    /* with doubling pauses: a quarter of a second in all */
+#define UNLINK_TRIES 5u    /* with doubling pauses: 31 ms in all */
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
