@@ -61,12 +61,12 @@ enum larder_status {
 	LARDER_SHORT = 5,   /* the buffer is too small: nothing copied, the length says what is needed */
 	LARDER_END = 6,     /* iterate: the callback asked to stop */
 
-	LARDER_INVALID = -1,      /* an argument is out of its range; larder_message() names it */
+	LARDER_INVALID = -1,      /* an argument is out of its range */
 	LARDER_KEY_SIZE = -2,     /* key of 0 bytes, or of more than LARDER_KEY_MAX */
 	LARDER_TOO_LARGE = -3,    /* value larger than this cache takes (larder_info: value_max_bytes) */
 	LARDER_NO_ROOM = -4,      /* nothing could be evicted: all is pinned, or held back by stopped processes */
 	LARDER_WOULD_EVICT = -5,  /* LARDER_NO_EVICT: room would take an eviction */
-	LARDER_NO_PIN = -6,       /* this thread has no pin left: unpin, or copy */
+	LARDER_NO_PIN = -6,       /* this thread has too few pins left for the value: unpin, or copy */
 	LARDER_NO_SLOT = -7,      /* all participant slots are taken by living threads */
 	LARDER_BUSY = -8,         /* called from a signal handler inside another call of this thread */
 	LARDER_DETACHED = -9,     /* the cache was destroyed: close, and open again */
@@ -74,8 +74,8 @@ enum larder_status {
 	LARDER_RANGE = -11,       /* incr: the sum leaves LARDER_COUNTER_MIN .. LARDER_COUNTER_MAX; nothing changed */
 	LARDER_NAMESPACES = -12,  /* the table of namespaces is full */
 	LARDER_READ_ONLY = -13,   /* the handle is an inspector's */
-	LARDER_SYSTEM = -14,      /* a system call failed: errno and larder_message() say which */
-	LARDER_NO_CACHE = -15,    /* attach, destroy: no cache of that name */
+	LARDER_SYSTEM = -14,      /* a system call failed: larder_message() says which */
+	LARDER_NO_CACHE = -15,    /* open, destroy: no cache of that name */
 	LARDER_MISMATCH = -16,    /* what lies under that name is not a cache that this library can use */
 	LARDER_NO_SPACE = -17,    /* the file system of the cache has too little room */
 	LARDER_DAMAGED = -18,     /* damage in the segment stood in the way; counted, never followed */
@@ -87,14 +87,15 @@ enum larder_status {
 /* The status as a short English phrase; static, never NULL.  Wait-free, async-signal-safe. */
 LARDER_API const char *larder_strerror(enum larder_status status);
 
-/* What the last failed open, attach, destroy or namespace call of this thread has to say: names the thing, what was
- * found, what was expected, and the remedy.  Never NULL; valid until the thread's next such call. */
+/* What the last failed larder_open(), larder_destroy() or larder_namespace() of this thread has to say, or the last
+ * call that found no participant slot: names the thing, what was found, what was expected, and the remedy.  Never NULL;
+ * valid until the thread's next such call. */
 LARDER_API const char *larder_message(void);
 
 /* "MAJOR.MINOR.PATCH" of the library that was loaded. */
 LARDER_API const char *larder_version(void);
 
-/* ---- Limits and time to live --------------------------------------------------------------------------------------- */
+/* ---- Limits and time to live ------------------------------------------------------------------------------------- */
 
 #define LARDER_KEY_MAX 4096u                      /* bytes */
 #define LARDER_COUNTER_MAX INT64_C(0x3fffffffffffffff) /* 2^62 - 1 */
@@ -107,7 +108,7 @@ LARDER_API const char *larder_version(void);
 #define LARDER_TTL_KEEP INT64_C(-2)   /* that of the entry replaced; of a fresh one, the default */
 #define LARDER_TTL_MAX (INT64_C(1) << 39) /* 17 years; longer is never */
 
-/* ---- Life cycle ---------------------------------------------------------------------------------------------------- */
+/* ---- Life cycle -------------------------------------------------------------------------------------------------- */
 
 struct larder; /* this process's view of one cache */
 
@@ -134,12 +135,14 @@ struct larder_options {
 	uint32_t flags;      /* enum larder_open_flags */
 	/* creation */
 	uint32_t create_flags; /* enum larder_create_flags */
-	uint64_t bytes;        /* of the whole cache, index and all; at least LARDER_BYTES_MIN; default 64 MiB */
+	uint64_t bytes;        /* of the whole cache, index and all; LARDER_BYTES_MIN .. 256 GiB; default 64 MiB */
 	uint64_t entry_bytes;  /* usual size of an entry, key + value; sizes the index; default 160 */
 	uint32_t mode;         /* permission bits of the file; default 0600 */
-	uint32_t segments;     /* 32 .. 4096; default: between 256 and 512, fewer below 5 MiB */
+	uint32_t segments;     /* 32 .. 4096, at least: their size is a power of two, so up to twice as many (above
+	                          2048 perhaps fewer, for 4096 is the most).  Default: between 256 and 512,
+	                          fewer below 5 MiB or for large entries, more above 32 GiB */
 	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 16 .. 1024 */
-	uint32_t namespaces;   /* 16 .. 4096; default 256 */
+	uint32_t namespaces;   /* the default one included, 16 .. 4096, rounded up to a power of two; default 256 */
 };
 #define LARDER_OPTIONS_INIT { .size = sizeof(struct larder_options) }
 #define LARDER_BYTES_MIN (UINT64_C(512) << 10)
@@ -147,8 +150,8 @@ struct larder_options {
 /*
  * Opens the cache `name`: attaches to it, or creates it if there is none.
  *
- * name    1 .. 200 bytes of [A-Za-z0-9._-], not beginning with a dot: the file /dev/shm/larder.NAME.  A name with a slash in it is the path of the
- *         file itself (a tmpfs or hugetlbfs mounted elsewhere).
+ * name    1 .. 200 bytes of [A-Za-z0-9._-], not beginning with a dot: the file /dev/shm/larder.NAME.  A name with a
+ *         slash in it is the path of the file itself, 255 bytes at most (a tmpfs or hugetlbfs mounted elsewhere).
  * bytes   of the whole cache if it is created here; 0 takes the default.
  * *cache  the handle; NULL on failure.  Belongs to the caller; larder_close() ends it.
  *
@@ -160,28 +163,32 @@ struct larder_options {
  * May block as the file system does; not lock-free.  Neither thread- nor fork-safe with respect to itself on one handle.
  */
 LARDER_API enum larder_status larder_open(const char *name, uint64_t bytes, struct larder **cache);
-LARDER_API enum larder_status larder_open_with(const char *name, const struct larder_options *options, struct larder **cache);
+LARDER_API enum larder_status larder_open_with(const char *name, const struct larder_options *options,
+		struct larder **cache);
 
 /* Unmaps, gives this process's slots back and nulls *cache.  Never removes the cache.  No other thread may be in a call
  * on it; its pins end.  NULL and *cache == NULL do nothing. */
 LARDER_API void larder_close(struct larder **cache);
 
 /* Marks the cache `name` destroyed, so that all who are attached get LARDER_DETACHED from their next call on, and
- * removes its file.  LARDER_OK; LARDER_NO_CACHE; LARDER_MISMATCH (not a cache: left alone); LARDER_SYSTEM. */
+ * removes its file.  LARDER_OK; LARDER_INVALID; LARDER_NO_CACHE; LARDER_MISMATCH (not a cache: left alone);
+ * LARDER_SYSTEM. */
 LARDER_API enum larder_status larder_destroy(const char *name);
 
-/* ---- Namespaces ----------------------------------------------------------------------------------------------------- */
+/* ---- Namespaces -------------------------------------------------------------------------------------------------- */
 
-/* Number of the namespace `name` (1 .. 64 bytes, any but NUL), registered if need be; the same in all processes, for as long as the cache
- * lives.  Number 0 is the default namespace and needs no registering; its name is "".
- * LARDER_OK; LARDER_INVALID; LARDER_NAMESPACES; LARDER_MISS (inspector, and not registered). */
+/* Number of the namespace `name` (1 .. 64 bytes, any but NUL), registered if need be; the same in all processes, for as
+ * long as the cache lives.  Number 0 is the default namespace and needs no registering; its name is "".
+ * LARDER_OK; LARDER_INVALID; LARDER_NAMESPACES; LARDER_MISS (inspector, and not registered); LARDER_DETACHED. */
 LARDER_API enum larder_status larder_namespace(struct larder *cache, const char *name, uint32_t *ns);
 
-/* Time to live of entries set with LARDER_TTL_DEFAULT from now on, in milliseconds; LARDER_TTL_NONE: never. */
+/* Time to live of entries set with LARDER_TTL_DEFAULT from now on, in milliseconds; LARDER_TTL_NONE: never.
+ * LARDER_OK; LARDER_INVALID (no such namespace; no such time); LARDER_READ_ONLY; LARDER_DETACHED. */
 LARDER_API enum larder_status larder_namespace_ttl(struct larder *cache, uint32_t ns, int64_t ttl_ms);
 
 /* Invalidates the whole namespace, in O(1) and linearizably: once this has returned, no get in any process sees a value
- * set before.  Soft: such values can still be read with LARDER_ALLOW_STALE, until they are evicted. */
+ * set before.  Soft: such values can still be read with LARDER_ALLOW_STALE, until they are evicted.
+ * LARDER_OK; LARDER_INVALID (no such namespace); LARDER_READ_ONLY; and the failures of any call (larder_get). */
 LARDER_API enum larder_status larder_flush(struct larder *cache, uint32_t ns);
 LARDER_API enum larder_status larder_flush_soft(struct larder *cache, uint32_t ns);
 LARDER_API enum larder_status larder_flush_all(struct larder *cache); /* every namespace, one after the other */
@@ -196,9 +203,10 @@ struct larder_namespace_info {
 	char name[65];
 };
 /* The namespace `ns`: LARDER_OK, or LARDER_MISS if there is none of that number. */
-LARDER_API enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns, struct larder_namespace_info *info);
+LARDER_API enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns,
+		struct larder_namespace_info *info);
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 struct larder_meta {
 	uint64_t version;       /* cas token; 0 in a cache created LARDER_PLAIN */
@@ -220,7 +228,8 @@ enum larder_read_flags {
  * Copies the value of `key` to buffer[0 .. capacity).  *length (may be NULL) is its size in bytes also when it does not
  * fit (LARDER_SHORT, and nothing is copied).  A counter reads as its decimal digits.
  * LARDER_OK, LARDER_MISS, LARDER_SHORT; LARDER_KEY_SIZE, LARDER_INVALID (no such namespace), and the failures of any
- * call: LARDER_NO_SLOT, LARDER_BUSY, LARDER_DETACHED, LARDER_CONTENDED, LARDER_NO_MEMORY.
+ * call: LARDER_NO_SLOT, LARDER_BUSY, LARDER_DETACHED, LARDER_CONTENDED, LARDER_NO_MEMORY, LARDER_SYSTEM (a thread's
+ * first call: no descriptor, no lock).
  * An entry found expired is taken out before this answers LARDER_MISS.
  * Source: hazard pointers (Michael, 2004) over an open-addressed table of one-line buckets.
  */
@@ -233,8 +242,8 @@ LARDER_API enum larder_status larder_get_with(struct larder *cache, uint32_t ns,
 /* LARDER_OK or LARDER_MISS; counts as no use of the entry. */
 LARDER_API enum larder_status larder_exists(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes);
 
-/* A value in place.  data .. data + length is read-only, unaligned unless set with LARDER_ALIGN, and stays as it is until unpinned,
- * whatever happens to the key.  A value of several pieces has data == NULL and is described by iov. */
+/* A value in place.  data .. data + length is read-only, unaligned unless set with LARDER_ALIGN, and stays as it is
+ * until unpinned, whatever happens to the key.  A value of several pieces has data == NULL and is described by iov. */
 struct larder_pin {
 	const void *data;
 	size_t length;
@@ -251,7 +260,8 @@ struct larder_pin {
 };
 
 /* Zero-copy get.  Each piece takes one of the thread's LARDER_PINS until unpinned, by any thread of this process.
- * As larder_get, and LARDER_NO_PIN.  While pinned the memory (one segment at most for each piece) cannot be reused: pin briefly. */
+ * As larder_get, and LARDER_NO_PIN, which a value of more than LARDER_PINS pieces always is; LARDER_READ_ONLY
+ * (inspector).  While pinned the memory (one segment at most for each piece) cannot be reused: pin briefly. */
 LARDER_API enum larder_status larder_pin(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		uint32_t flags, struct larder_pin *pin);
 /* Ends a pin; a second time, or in a forked child, does nothing. */
@@ -265,11 +275,12 @@ struct larder_item {
 	enum larder_status status;
 };
 /* Gets, sets `count` keys of one namespace; each item has its own status.  Faster than one by one: the misses of memory
- * overlap.  Not atomic as a whole.  Returns LARDER_OK if every item could be tried, else the failure that stopped it. */
+ * overlap.  Not atomic as a whole.  Returns LARDER_OK if every item was tried, else the failure that stopped it. */
 LARDER_API enum larder_status larder_mget(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count);
-LARDER_API enum larder_status larder_mset(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count, int64_t ttl_ms);
+LARDER_API enum larder_status larder_mset(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count,
+		int64_t ttl_ms);
 
-/* ---- Changing ------------------------------------------------------------------------------------------------------- */
+/* ---- Changing ---------------------------------------------------------------------------------------------------- */
 
 enum larder_set_mode {
 	LARDER_SET = 0,     /* whatever was there */
@@ -293,22 +304,25 @@ struct larder_set_options {
 #define LARDER_SET_OPTIONS_INIT { .size = sizeof(struct larder_set_options) }
 
 struct larder_result {
-	uint64_t version;  /* of the entry that stands now; 0 in a cache created LARDER_PLAIN */
-	uint64_t evicted;  /* live entries that this call displaced to make room, anywhere in the cache */
+	uint64_t version;  /* LARDER_OK: of the entry that was set; 0 in a cache created LARDER_PLAIN */
+	uint64_t evicted;  /* live entries that this call displaced to make room; each piece of a large one counts */
 };
 
 /*
  * Sets `key` to value[0 .. value_bytes).  Room is made by eviction; the call does a bounded share of that work itself.
- * LARDER_OK; LARDER_KEY_SIZE, LARDER_TOO_LARGE, LARDER_NO_ROOM, LARDER_INVALID, and the failures of any call.
+ * LARDER_OK; LARDER_KEY_SIZE, LARDER_TOO_LARGE, LARDER_NO_ROOM, LARDER_INVALID, LARDER_READ_ONLY (inspector), and the
+ * failures of any call (larder_get).
  * On failure the old value stands, or (LARDER_NO_ROOM in the middle of a value of several pieces) still does.
  * Source: S3-FIFO (Yang et al., 2023) on segments (Segcache, Yang et al., 2021); insertion after the bucket protocol
  * of lib/README.md.
  */
 LARDER_API enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms);
-/* The same with everything; result may be NULL.  Also LARDER_EXISTS, LARDER_MISS, LARDER_CHANGED, LARDER_WOULD_EVICT. */
+/* The same with everything; result may be NULL.  Also LARDER_EXISTS, LARDER_MISS, LARDER_CHANGED, LARDER_WOULD_EVICT;
+ * LARDER_UNSUPPORTED: LARDER_CAS in a cache created LARDER_PLAIN. */
 LARDER_API enum larder_status larder_set_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
-		const void *value, size_t value_bytes, const struct larder_set_options *options, struct larder_result *result);
+		const void *value, size_t value_bytes, const struct larder_set_options *options,
+		struct larder_result *result);
 LARDER_API enum larder_status larder_add(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms);
 LARDER_API enum larder_status larder_replace(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
@@ -317,24 +331,30 @@ LARDER_API enum larder_status larder_cas(struct larder *cache, uint32_t ns, cons
 		const void *value, size_t value_bytes, int64_t ttl_ms, uint64_t version);
 
 /* Sets the value and hands out the one it replaced, as larder_get would: LARDER_OK with the old value, LARDER_MISS if
- * there was none (the new one is set all the same), LARDER_SHORT with nothing changed if it does not fit. */
+ * there was none (the new one is set all the same), LARDER_SHORT with nothing changed if it does not fit; and the
+ * failures of set; LARDER_DAMAGED.  The new value has no user flags. */
 LARDER_API enum larder_status larder_get_and_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms, void *buffer, size_t capacity, size_t *length);
 
-/* Appends bytes to the value of `key`, keeping its TTL and flags.  LARDER_MISS if there is none. */
+/* Appends bytes to the value of `key`, keeping its TTL and flags.  A counter becomes its digits, and these go on.
+ * LARDER_OK, LARDER_MISS if there is none; the failures of set; LARDER_DAMAGED. */
 LARDER_API enum larder_status larder_append(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *bytes, size_t count);
 
-/* LARDER_OK, or LARDER_MISS if there was no such key. */
+/* LARDER_OK, or LARDER_MISS if there was no such key; LARDER_KEY_SIZE, LARDER_INVALID, LARDER_READ_ONLY, and the
+ * failures of any call.  What a soft flush has hidden is there to be deleted. */
 LARDER_API enum larder_status larder_delete(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes);
 
-/* Gives the entry a new time to live.  LARDER_OK, LARDER_MISS; LARDER_NO_ROOM as for set. */
-LARDER_API enum larder_status larder_touch(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, int64_t ttl_ms);
+/* Gives the entry a new time to live, by writing it anew.
+ * LARDER_OK, LARDER_MISS; the failures of set; LARDER_DAMAGED. */
+LARDER_API enum larder_status larder_touch(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		int64_t ttl_ms);
 
 /*
  * Adds delta to the counter `key` and returns the sum in *sum (may be NULL).  An absent key becomes a counter of value
  * initial + delta that lives for ttl_ms; LARDER_MISS instead with create == false.  A value of decimal digits becomes a
- * counter.  Exact under any number of processes; in place, with no new entry.
+ * counter, and keeps its time to live.  Exact under any number of processes; in place, with no new entry, once it
+ * is one.
  * LARDER_OK, LARDER_MISS, LARDER_NOT_NUMBER, LARDER_RANGE, and the failures of set.
  */
 LARDER_API enum larder_status larder_incr(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
@@ -342,11 +362,12 @@ LARDER_API enum larder_status larder_incr(struct larder *cache, uint32_t ns, con
 LARDER_API enum larder_status larder_incr_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		int64_t delta, bool create, int64_t initial, int64_t ttl_ms, int64_t *sum);
 
-/* Does up to about budget_bytes of the work that setters otherwise do (expiry, eviction ahead of need); for an idle moment or a thread
- * of your own.  *done_bytes (may be NULL) is what was walked; 0 when there is nothing to do. */
+/* Does up to about budget_bytes of the work that setters otherwise do (expiry, eviction ahead of need); for an idle
+ * moment or a thread of your own.  *done_bytes (may be NULL) is what was walked; 0 when there is nothing to do.
+ * LARDER_OK; LARDER_INVALID; LARDER_READ_ONLY; and the failures of any call. */
 LARDER_API enum larder_status larder_maintain(struct larder *cache, uint64_t budget_bytes, uint64_t *done_bytes);
 
-/* ---- Looking from outside ------------------------------------------------------------------------------------------- */
+/* ---- Looking from outside ---------------------------------------------------------------------------------------- */
 
 /* One entry as iterate shows it.  Pointers are valid during the callback only; value is NULL unless asked for. */
 struct larder_entry {
@@ -367,7 +388,8 @@ enum larder_iterate_flags {
 
 /* Calls visit for each entry of namespace ns (or all) whose key begins with prefix.  Entries that stay for the whole
  * walk are seen once; those that come or go meanwhile may or may not be.  The callback may use this cache, and stops
- * the walk by returning false (LARDER_END).  Lock-free; time grows with the size of the index. */
+ * the walk by returning false (LARDER_END).  Works on inspectors.  Lock-free; time grows with the size of the index.
+ * LARDER_OK; LARDER_END; LARDER_INVALID; LARDER_DETACHED; LARDER_NO_MEMORY. */
 LARDER_API enum larder_status larder_iterate(struct larder *cache, uint32_t ns, const void *prefix, size_t prefix_bytes,
 		uint32_t flags, bool (*visit)(const struct larder_entry *entry, void *arg), void *arg);
 
@@ -391,7 +413,8 @@ struct larder_participant_info {
 	unsigned pins, hazards;    /* words in use */
 };
 /* Participant slot `slot`: LARDER_OK; LARDER_MISS if it was never used; LARDER_INVALID past the last. */
-LARDER_API enum larder_status larder_participant(struct larder *cache, uint32_t slot, struct larder_participant_info *info);
+LARDER_API enum larder_status larder_participant(struct larder *cache, uint32_t slot,
+		struct larder_participant_info *info);
 
 /* Counters, summed over all participants, living and dead, since creation.  Each is one line of larder/counters.def. */
 struct larder_stat {
@@ -407,7 +430,8 @@ LARDER_API enum larder_status larder_stat(struct larder *cache, struct larder_st
 
 /* Walks and verifies the whole segment while it is in use, calling report (may be NULL) for each thing that is wrong,
  * with where.  *faults is their number.  Works on inspectors. */
-LARDER_API enum larder_status larder_check(struct larder *cache, void (*report)(const char *text, void *arg), void *arg, uint64_t *faults);
+LARDER_API enum larder_status larder_check(struct larder *cache, void (*report)(const char *text, void *arg), void *arg,
+		uint64_t *faults);
 
 #ifdef __cplusplus
 }
