@@ -13,7 +13,8 @@
 static inline void copy_value(unsigned char *to, const unsigned char *from, uint32_t bytes)
 {
 	if (unlikely(bytes < 16 || bytes > 256)) {
-		memcpy(to, from, bytes);
+		if (bytes != 0) /* then `to` may be NULL */
+			memcpy(to, from, bytes);
 		return;
 	}
 	for (uint32_t i = 0; i + 16 < bytes; i += 16)
