@@ -60,14 +60,15 @@ static uint64_t counter_sum(const struct region *r, enum counter which)
 
 static void sum_namespaces(const struct region *r, struct larder_stat *stat)
 {
-	int64_t entries = 0, bytes = 0, e, b;
+	uint64_t entries = 0, bytes = 0; /* they may be damaged: no sum of theirs is undefined */
+	int64_t e, b;
 	for (uint32_t ns = 0; ns < r->geo.namespaces; ns++) {
 		namespace_sum(r, ns, &e, &b);
-		entries += e;
-		bytes += b;
+		entries += (uint64_t)e;
+		bytes += (uint64_t)b;
 	}
-	stat->entries = entries > 0 ? (uint64_t)entries : 0;
-	stat->entry_bytes = bytes > 0 ? (uint64_t)bytes : 0;
+	stat->entries = (int64_t)entries > 0 ? entries : 0;
+	stat->entry_bytes = (int64_t)bytes > 0 ? bytes : 0;
 }
 
 enum larder_status larder_stat(struct larder *cache, struct larder_stat *stat)

@@ -70,11 +70,13 @@ void namespace_flush(struct region *r, uint32_t ns, bool hard)
 void namespace_sum(const struct region *r, uint32_t ns, int64_t *entries, int64_t *bytes)
 {
 	const struct shm_namespace *n = region_namespace(r, ns);
-	*entries = *bytes = 0;
+	uint64_t e = 0, b = 0; /* unsigned: the words are strangers' */
 	for (unsigned i = 0; i < NAMESPACE_STRIPES; i++) {
-		*entries += (int64_t)load_hint(&n->tally[i].entries);
-		*bytes += (int64_t)load_hint(&n->tally[i].bytes);
+		e += load_hint(&n->tally[i].entries);
+		b += load_hint(&n->tally[i].bytes);
 	}
+	*entries = (int64_t)e;
+	*bytes = (int64_t)b;
 }
 
 bool namespace_name(const struct region *r, uint32_t ns, char name[NAMESPACE_NAME_BYTES + 1])

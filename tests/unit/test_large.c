@@ -48,7 +48,7 @@ static unsigned slots_used(void)
 	unsigned n = 0;
 	for (uint64_t g = 0; g < cache->region.geo.groups; g++)
 		for (unsigned i = 0; i < (GROUP_HOMES + GROUP_OVERFLOWS) * BUCKET_SLOTS; i++)
-			n += load_acquire(&region_group(&cache->region, g)->home[i / BUCKET_SLOTS].slot[i % BUCKET_SLOTS]) != SLOT_EMPTY;
+			n += load_acquire(&((struct shm_bucket *)region_group(&cache->region, g))[i / BUCKET_SLOTS].slot[i % BUCKET_SLOTS]) != SLOT_EMPTY;
 	return n;
 }
 
