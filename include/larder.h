@@ -144,7 +144,11 @@ struct larder_options {
 	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 16 .. 1024 */
 	uint32_t namespaces;   /* the default one included, 16 .. 4096, rounded up to a power of two; default 256 */
 };
+#ifdef __cplusplus
+#define LARDER_OPTIONS_INIT { sizeof(larder_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+#else
 #define LARDER_OPTIONS_INIT { .size = sizeof(struct larder_options) }
+#endif
 #define LARDER_BYTES_MIN (UINT64_C(512) << 10)
 
 /*
@@ -301,7 +305,11 @@ struct larder_set_options {
 	uint64_t version;        /* LARDER_CAS: the version expected */
 	uint32_t user_flags;     /* kept with the entry */
 };
+#ifdef __cplusplus
+#define LARDER_SET_OPTIONS_INIT { sizeof(larder_set_options), LARDER_SET, 0, 0, 0, 0, 0 }
+#else
 #define LARDER_SET_OPTIONS_INIT { .size = sizeof(struct larder_set_options) }
+#endif
 
 struct larder_result {
 	uint64_t version;  /* LARDER_OK: of the entry that was set; 0 in a cache created LARDER_PLAIN */

@@ -81,11 +81,15 @@ enum larder_status larder_namespace(struct larder *cache, const char *name, uint
 	*ns = 0;
 	if (name[0] == 0)
 		return LARDER_OK;
-	if (region_gone(&cache->region))
+	if (region_gone(&cache->region)) {
+		message_set("%s: the cache was destroyed: close, and open again", cache->region.path);
 		return LARDER_DETACHED;
+	}
 	enum larder_status status = namespace_number(&cache->region, name, !cache->region.read_only, ns);
 	if (status == LARDER_INVALID)
 		message_set("namespace name of more than %u bytes: shorten it", NAMESPACE_NAME_BYTES);
+	if (status == LARDER_MISS)
+		message_set("%s: no namespace %.64s is registered", cache->region.path, name);
 	if (status == LARDER_NAMESPACES)
 		message_set("%s: all %u namespaces are taken; create the cache with a larger `namespaces`", cache->region.path, cache->region.geo.namespaces);
 	return status;

@@ -27,7 +27,7 @@ static const char *failure_text(enum larder_status status)
 	case LARDER_TOO_LARGE: return "value larger than this cache takes";
 	case LARDER_NO_ROOM: return "no room: all is pinned or held back by stopped processes";
 	case LARDER_WOULD_EVICT: return "room would take an eviction";
-	case LARDER_NO_PIN: return "no pin left in this thread";
+	case LARDER_NO_PIN: return "too few pins left in this thread for this value";
 	case LARDER_NO_SLOT: return "all participant slots are taken";
 	case LARDER_BUSY: return "called from a signal handler inside another call";
 	case LARDER_DETACHED: return "the cache was destroyed";

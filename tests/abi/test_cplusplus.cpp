@@ -32,7 +32,9 @@ void check(bool good, const char *name)
 handle open_cache(const std::string &name)
 {
 	larder *cache = nullptr;
-	larder_options options = {};
+	larder_options options = LARDER_OPTIONS_INIT;
+	larder_set_options set_options = LARDER_SET_OPTIONS_INIT;
+	(void)set_options;
 
 	options.size = sizeof options;
 	options.bytes = 4u << 20;
