@@ -408,8 +408,9 @@ int crew_do(struct crew *crew, const struct crew_order *order, struct crew_resul
 	futex_wake(&board->orders);
 	while ((done = atomic_load(&board->done)) < board->order.workers) {
 		if (host_gone(crew) || bench_interrupted() || bench_now_ns() > limit) {
-			bench_complain("%s is lost: %s", crew->peer.kind->name, board->trouble[0] ? board->trouble
-					: "no answer");
+			if (!bench_interrupted())
+				bench_complain("%s is lost: %s", crew->peer.kind->name,
+						board->trouble[0] ? board->trouble : "no answer");
 			host_kill(crew);
 			return -1;
 		}
