@@ -241,7 +241,7 @@ static void pins_drop(struct worker *w, uint32_t pins)
 	__atomic_fetch_and(&w->pins_used, ~(uint64_t)pins, __ATOMIC_ACQ_REL);
 }
 
-static enum larder_status pin_chunks(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m, struct larder_pin *pin)
+static enum larder_status pin_chunks(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m, uint32_t flags, struct larder_pin *pin)
 {
 	if (m->chunks > LARDER_PINS)
 		return LARDER_NO_PIN;
@@ -253,6 +253,8 @@ static enum larder_status pin_chunks(struct larder *cache, struct actor *a, cons
 			return LARDER_MISS;
 		if (!pin_take(a, f.entry.place, pin))
 			return LARDER_NO_PIN;
+		if (!(flags & LARDER_NO_COUNT))
+			frequency_use(f.frequency); /* a piece that is never used is evicted, and takes the whole value with it */
 		pin->own.iov[i] = (struct iovec){ (void *)(uintptr_t)f.entry.value, f.entry.value_bytes };
 		pin->length += f.entry.value_bytes;
 	}
@@ -260,14 +262,14 @@ static enum larder_status pin_chunks(struct larder *cache, struct actor *a, cons
 	return pin->length == m->bytes ? LARDER_OK : LARDER_MISS;
 }
 
-static enum larder_status pin_large(struct larder *cache, struct actor *a, const struct key *k, const struct entry *e, struct larder_pin *pin)
+static enum larder_status pin_large(struct larder *cache, struct actor *a, const struct key *k, const struct entry *e, uint32_t flags, struct larder_pin *pin)
 {
 	struct manifest m;
 	if (!manifest_read(cache, e, &m))
 		return LARDER_MISS;
 	hazard_clear(a, HAZARD_READ);
 	pin->meta.value_bytes = m.bytes;
-	enum larder_status status = pin_chunks(cache, a, k, &m, pin);
+	enum larder_status status = pin_chunks(cache, a, k, &m, flags, pin);
 	if (status == LARDER_OK)
 		return status;
 	pins_drop(actor_worker(a), pin->own.pins);
@@ -300,7 +302,7 @@ static enum larder_status pin_found(struct larder *cache, struct actor *a, const
 		frequency_use(f->frequency);
 	enum larder_status good = life == LIFE_STALE ? LARDER_STALE : LARDER_OK;
 	if (head_kind(f->entry.head) == KIND_MANIFEST) {
-		enum larder_status status = pin_large(cache, a, k, &f->entry, pin);
+		enum larder_status status = pin_large(cache, a, k, &f->entry, flags, pin);
 		return status == LARDER_OK ? good : status;
 	}
 	if (entry_is_counter(&f->entry)) { /* its cell changes in place: a private copy */
