@@ -26,13 +26,16 @@ cold enum larder_status call_begin_slow(struct larder *cache, struct actor **act
 	return call_begin(cache, actor);
 }
 
-uint64_t entry_version(const struct entry *e)
+uint64_t counter_version(const struct entry *e, uint64_t cell)
 {
 	uint64_t stamp = entry_stamp(e);
-	if (stamp == 0 || !entry_is_counter(e))
-		return stamp;
-	uint64_t cell = load_acquire(entry_cell(e)) & ~CELL_FROZEN;
-	return hash_bytes(&cell, sizeof cell, stamp) | 1;
+	cell &= ~CELL_FROZEN;
+	return stamp == 0 ? 0 : hash_bytes(&cell, sizeof cell, stamp) | 1;
+}
+
+uint64_t entry_version(const struct entry *e)
+{
+	return entry_is_counter(e) ? counter_version(e, load_acquire(entry_cell(e))) : entry_stamp(e);
 }
 
 void meta_fill(const struct region *r, const struct entry *e, enum life life, struct larder_meta *meta)

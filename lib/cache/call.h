@@ -96,5 +96,7 @@ static inline enum larder_status contended(struct actor *a)
 void meta_fill(const struct region *r, const struct entry *e, enum life life, struct larder_meta *meta);
 /* The token that larder_cas() compares: the stamp, and a counter's cell hashed in. */
 uint64_t entry_version(const struct entry *e);
+/* Of a counter whose cell was seen to be `cell`: a version belongs to one number. */
+uint64_t counter_version(const struct entry *e, uint64_t cell);
 
 #endif

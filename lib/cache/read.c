@@ -44,9 +44,12 @@ static inline enum larder_status sink_take(const struct sink *to, const void *va
 static cold enum larder_status take_counter(const struct sink *to, const struct entry *e)
 {
 	char digits[24];
-	uint32_t n = cell_format(load_acquire(entry_cell(e)), digits);
-	if (to->meta != NULL)
+	uint64_t cell = load_acquire(entry_cell(e)); /* once: number and version are of the same moment */
+	uint32_t n = cell_format(cell, digits);
+	if (to->meta != NULL) {
 		to->meta->value_bytes = n;
+		to->meta->version = counter_version(e, cell);
+	}
 	return sink_take(to, digits, n);
 }
 
@@ -306,8 +309,10 @@ static enum larder_status pin_found(struct larder *cache, struct actor *a, const
 		return status == LARDER_OK ? good : status;
 	}
 	if (entry_is_counter(&f->entry)) { /* its cell changes in place: a private copy */
-		pin_one(pin, pin->own.digits, cell_format(load_acquire(entry_cell(&f->entry)), pin->own.digits));
+		uint64_t cell = load_acquire(entry_cell(&f->entry)); /* once, as in take_counter() */
+		pin_one(pin, pin->own.digits, cell_format(cell, pin->own.digits));
 		pin->meta.value_bytes = pin->length;
+		pin->meta.version = counter_version(&f->entry, cell);
 		return good;
 	}
 	if (!pin_take(a, f->entry.place, pin))
