@@ -165,25 +165,31 @@ out:
 	skip
 }
 
+/* As index_delete(): the scan aborts what is undecided and remembers the COMMITTED entry; one CAS at its end is the delete. */
 proctype deleter()
 {
-	byte i, w, before;
+	byte i, w, before, at, found;
 	bit done;
 
 #ifdef HELPER
 	(settled == 6);    /* entries 1 and 2: only what comes after both is of interest */
 #endif
 	before = settled;
+again:
+	i = 0;
+	found = 0;
 	do
 	:: i < SEEN_BY_DELETE ->
 		w = slot[i];
 		if
 		:: !IS_KEY(w) -> i++
 		:: IS_KEY(w) && status[w] == COMMITTED ->
-			cas_slot(i, w, 0);
+			at = i;
+			found = w;
 #ifdef STOP_EARLY
-			WHEN(done, break)
+			break;
 #endif
+			i++
 		:: IS_KEY(w) && status[w] == PENDING ->
 #ifdef NO_ABORT
 			i++
@@ -195,6 +201,12 @@ proctype deleter()
 		fi
 	:: else -> break
 	od;
+	if
+	:: found != 0 ->
+		cas_slot(at, found, 0);
+		if :: done :: else -> goto again fi
+	:: else
+	fi;
 	atomic { ended = before; check() }
 }
 
