@@ -16,6 +16,7 @@
 struct word { _Atomic uint64_t v; };
 struct word32 { _Atomic uint32_t v; };
 struct octet { _Atomic uint8_t v; };
+struct pointer { void *_Atomic v; }; /* of one process, never in the segment */
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_CHAR_LOCK_FREE == 2, "words of the segment must be lock-free everywhere");
 _Static_assert(sizeof(struct word) == 8 && sizeof(struct octet) == 1, "a word is its bytes and nothing else");
@@ -52,6 +53,7 @@ static inline bool cas_acq_rel(struct word *w, uint64_t seen, uint64_t next)
 }
 
 static inline uint64_t add_hint(struct word *w, uint64_t n) { return atomic_fetch_add_explicit(&w->v, n, memory_order_relaxed); }
+static inline uint64_t add_acq_rel(struct word *w, uint64_t n) { return atomic_fetch_add_explicit(&w->v, n, memory_order_acq_rel); }
 /* For a word with one writer: no bus lock. */
 static inline void bump_own(struct word *w, uint64_t n) { store_hint(w, load_hint(w) + n); }
 
@@ -59,6 +61,15 @@ static inline uint8_t octet_load_hint(const struct octet *o) { return atomic_loa
 static inline uint8_t octet_load_seq_cst(const struct octet *o) { return atomic_load_explicit(&((struct octet *)(uintptr_t)o)->v, memory_order_seq_cst); }
 static inline void octet_store_hint(struct octet *o, uint8_t v) { atomic_store_explicit(&o->v, v, memory_order_relaxed); }
 static inline void octet_or_seq_cst(struct octet *o, uint8_t bits) { (void)atomic_fetch_or_explicit(&o->v, bits, memory_order_seq_cst); }
+
+static inline uint32_t word32_load_hint(const struct word32 *w) { return atomic_load_explicit(&((struct word32 *)(uintptr_t)w)->v, memory_order_relaxed); }
+static inline void word32_store_hint(struct word32 *w, uint32_t v) { atomic_store_explicit(&w->v, v, memory_order_relaxed); }
+
+static inline void *pointer_load_acquire(const struct pointer *p) { return atomic_load_explicit(&((struct pointer *)(uintptr_t)p)->v, memory_order_acquire); }
+static inline bool pointer_cas_acq_rel(struct pointer *p, void *seen, void *next)
+{
+	return atomic_compare_exchange_strong_explicit(&p->v, &seen, next, memory_order_acq_rel, memory_order_acquire);
+}
 
 /* Orders everything before against everything after.  ThreadSanitizer does not model fences: under it the callers use
  * seq_cst stores instead (LARDER_TSAN). */

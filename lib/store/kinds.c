@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The kinds of store that larder brings, in one list. */
+#include "store/kinds.h"
+
+const struct larder_store_kind *const store_kinds[] = { &store_shm, NULL };

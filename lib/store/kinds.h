@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kinds of store that larder brings: one table of functions each, in the file of its name.
+ */
+#ifndef LARDER_STORE_KINDS_H
+#define LARDER_STORE_KINDS_H
+
+#include <larder/store.h>
+
+extern const struct larder_store_kind store_shm;    /* the engine, in a segment that has a name */
+
+/* All of them, ended by NULL. */
+extern const struct larder_store_kind *const store_kinds[];
+
+#endif

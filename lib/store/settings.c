@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Settings, see settings.h.  Every value is parsed here and nowhere else, so that a size or a duration is written in one way
+ * wherever it stands.
+ */
+#include "store/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/message.h"
+
+struct unit {
+	const char *name;
+	int64_t factor;
+};
+static const struct unit sizes[] = { { "", 1 }, { "k", 1ll << 10 }, { "m", 1ll << 20 }, { "g", 1ll << 30 }, { "t", 1ll << 40 },
+	{ NULL, 0 } };
+static const struct unit durations[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
+	{ "d", 86400000 }, { NULL, 0 } };
+static const struct unit counts[] = { { "", 1 }, { NULL, 0 } };
+
+static bool scaled(const char *text, const struct unit *units, int64_t *number)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	long long digits = strtoll(text, &end, 10);
+	if (errno)
+		return false;
+	for (; units->name; units++)
+		if (!strcasecmp(end, units->name))
+			return !__builtin_mul_overflow(digits, units->factor, number);
+	return false;
+}
+
+static bool truth(const char *text, int64_t *number)
+{
+	static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" } };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		for (*number = 0; *number < 2; ++*number)
+			if (!strcasecmp(text, words[i][*number]))
+				return true;
+	return false;
+}
+
+bool settings_number(enum larder_setting_type type, const char *text, int64_t *number)
+{
+	switch (type) {
+	case LARDER_SETTING_SIZE:
+		return scaled(text, sizes, number);
+	case LARDER_SETTING_DURATION:
+		return scaled(text, durations, number);
+	case LARDER_SETTING_COUNT:
+		return scaled(text, counts, number);
+	case LARDER_SETTING_BOOL:
+		return truth(text, number);
+	default:
+		return false;
+	}
+}
+
+/* The place of text among "a|b|c", -1 if it is none of them. */
+static int choice_of(const char *choices, const char *text)
+{
+	size_t count = strlen(text);
+
+	for (int place = 0;; place++) {
+		size_t length = strcspn(choices, "|");
+		if (length == count && !strncmp(choices, text, count))
+			return place;
+		if (!choices[length])
+			return -1;
+		choices += length + 1;
+	}
+}
+
+/* What a rule allows, for messages. */
+static const char *allowed(const struct larder_setting_rule *rule, char *text, size_t room)
+{
+	static const char *const units[] = { [LARDER_SETTING_SIZE] = " bytes (k, m, g and t may follow)",
+		[LARDER_SETTING_DURATION] = " ms (ms, s, m, h or d may follow; seconds without)", [LARDER_SETTING_COUNT] = "" };
+
+	switch (rule->type) {
+	case LARDER_SETTING_CHOICE:
+		snprintf(text, room, "one of %s", rule->choices);
+		return text;
+	case LARDER_SETTING_BOOL:
+		return "yes or no";
+	case LARDER_SETTING_STORE:
+		return "the name of a store";
+	case LARDER_SETTING_TEXT:
+		return "text";
+	default:
+		snprintf(text, room, "%" PRId64 " .. %" PRId64 "%s", rule->least, rule->most, units[rule->type]);
+		return text;
+	}
+}
+
+static enum larder_status refuse(const struct settings_rules *rules, const struct larder_setting_rule *rule, const char *text)
+{
+	char range[256];
+
+	message_set("%s: %s = %s is not allowed: expected %s", rules->owner, rule->key, text,
+			allowed(rule, range, sizeof range));
+	return LARDER_INVALID;
+}
+
+static enum larder_status find_store(const struct settings_rules *rules, const struct larder_setting_rule *rule,
+		struct larder_setting_value *value)
+{
+	if (*value->text)
+		value->store = rules->find ? rules->find(value->text, rules->arg) : NULL;
+	if (value->store || (!*value->text && rule->usual))
+		return LARDER_OK;
+	message_set("%s: %s = %s: there is no store of that name; define it before this one", rules->owner, rule->key, value->text);
+	return LARDER_INVALID;
+}
+
+/* Parses value->text after its rule. */
+static enum larder_status check_value(const struct settings_rules *rules, const struct larder_setting_rule *rule,
+		struct larder_setting_value *value)
+{
+	int64_t number = 0;
+
+	if (!value->given && !*value->text)
+		return LARDER_OK;
+	switch (rule->type) {
+	case LARDER_SETTING_TEXT:
+		return LARDER_OK;
+	case LARDER_SETTING_STORE:
+		return find_store(rules, rule, value);
+	case LARDER_SETTING_CHOICE:
+		number = choice_of(rule->choices, value->text);
+		break;
+	default:
+		if (!settings_number(rule->type, value->text, &number))
+			return refuse(rules, rule, value->text);
+	}
+	bool bounded = rule->type == LARDER_SETTING_SIZE || rule->type == LARDER_SETTING_DURATION
+			|| rule->type == LARDER_SETTING_COUNT;
+	if (number < 0 || (bounded && (number < rule->least || number > rule->most)))
+		return refuse(rules, rule, value->text);
+	value->number = number;
+	return LARDER_OK;
+}
+
+/* Letters that two keys have in common from the left and from the right: enough to guess what was meant. */
+static size_t likeness(const char *a, const char *b)
+{
+	size_t left = 0, right = 0, m = strlen(a), n = strlen(b), least = m < n ? m : n;
+
+	while (left < least && a[left] == b[left])
+		left++;
+	while (right < least - left && a[m - 1 - right] == b[n - 1 - right])
+		right++;
+	return left + right;
+}
+
+static enum larder_status unknown(const struct settings_rules *rules, const char *key)
+{
+	char known[320] = "";
+	const char *meant = NULL;
+	size_t best = strlen(key) / 2;
+
+	for (unsigned i = 0; i < rules->count; i++) {
+		size_t length = strlen(known), like = likeness(key, rules->rules[i].key);
+		snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", rules->rules[i].key);
+		if (like > best) {
+			best = like;
+			meant = rules->rules[i].key;
+		}
+	}
+	message_set("%s: there is no setting '%s'%s%s%s; it takes: %s", rules->owner, key, meant ? " (did you mean '" : "",
+			meant ? meant : "", meant ? "'?)" : "", *known ? known : "none");
+	return LARDER_INVALID;
+}
+
+static enum larder_status take(const struct settings_rules *rules, const struct larder_setting *setting,
+		struct larder_setting_value *values)
+{
+	for (unsigned i = 0; i < rules->count; i++) {
+		if (strcmp(setting->key, rules->rules[i].key))
+			continue;
+		if (values[i].given) {
+			message_set("%s: %s is given twice: %s and %s", rules->owner, setting->key, values[i].text, setting->value);
+			return LARDER_INVALID;
+		}
+		values[i].text = setting->value;
+		values[i].given = true;
+		return LARDER_OK;
+	}
+	return unknown(rules, setting->key);
+}
+
+enum larder_status settings_check(const struct settings_rules *rules, const struct larder_setting *settings, size_t count,
+		struct larder_setting_value *values)
+{
+	enum larder_status status = LARDER_OK;
+
+	for (unsigned i = 0; i < rules->count; i++)
+		values[i] = (struct larder_setting_value){ .text = rules->rules[i].usual };
+	for (size_t i = 0; i < count && !status; i++)
+		status = take(rules, &settings[i], values);
+	for (unsigned i = 0; i < rules->count && !status; i++) {
+		if (values[i].text) {
+			status = check_value(rules, &rules->rules[i], &values[i]);
+			continue;
+		}
+		message_set("%s: %s has to be given: %s", rules->owner, rules->rules[i].key, rules->rules[i].text);
+		status = LARDER_INVALID;
+	}
+	return status;
+}

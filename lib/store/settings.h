@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Settings: text from a file, the environment or the program, held against the rules of whoever takes them.  A message names the
+ * setting, the value, what is allowed, and where there is one the setting that was probably meant.
+ */
+#ifndef LARDER_STORE_SETTINGS_H
+#define LARDER_STORE_SETTINGS_H
+
+#include <larder/store.h>
+
+struct settings_rules {
+	const char *owner; /* for messages: "store kind redis" */
+	const struct larder_setting_rule *rules;
+	unsigned count;
+	struct larder_store *(*find)(const char *name, void *arg);
+	void *arg;
+};
+
+/* Parses text by type: bytes, ms, a count, 0 or 1.  False: malformed, or beyond int64_t. */
+bool settings_number(enum larder_setting_type type, const char *text, int64_t *number);
+
+/* values[0 .. rules->count) from settings[0 .. count).  LARDER_OK, or LARDER_INVALID with a message. */
+enum larder_status settings_check(const struct settings_rules *rules, const struct larder_setting *settings, size_t count,
+		struct larder_setting_value *values);
+
+#endif
