@@ -50,7 +50,7 @@ static void write_copy(struct actor *a, const struct entry *e, struct room *room
 		store_hint(entry_cell(&copy), cell_freeze(entry_cell(e)));
 	}
 	uint64_t head = (head_with_status(e->head, ENTRY_COMMITTED) & ((UINT64_C(1) << HEAD_REUSE_SHIFT) - 1)) | reuse << HEAD_REUSE_SHIFT;
-	room_seal_entry(a, room, head, entry_expiry(e));
+	room_seal_entry(a, room, head, entry_end(e));
 }
 
 static void copy_to_main(struct actor *a, const struct survivor *s, unsigned class, uint8_t frequency)

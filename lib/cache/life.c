@@ -4,15 +4,17 @@
 
 #include <stdlib.h>
 
-/* Fields beside key and value that an entry may have, at most: head, stamp, times, namespace, checksum, flags, alignment. */
-#define ENTRY_OVERHEAD_MAX 56u
+/* Fields beside key and value that an entry may have, at most: head, stamp, times, namespace, checksum, extras and what
+ * follows them, alignment.  A chunk has no extras. */
+#define CHUNK_OVERHEAD_MAX 56u
+#define ENTRY_OVERHEAD_MAX (CHUNK_OVERHEAD_MAX + EXTRAS_BYTES_MAX)
 
 static void derive(struct larder *cache)
 {
 	uint64_t segment = UINT64_C(1) << cache->region.geo.segment_shift;
 	uint64_t whole = segment - ENTRY_OVERHEAD_MAX, most = (UINT64_C(1) << HEAD_VALUE_BITS) - 1;
 	cache->contiguous_bytes = (uint32_t)(whole < most ? whole : most);
-	cache->chunk_bytes = (uint32_t)(segment / 2 - ENTRY_OVERHEAD_MAX - 16);
+	cache->chunk_bytes = (uint32_t)(segment / 2 - CHUNK_OVERHEAD_MAX - 16);
 }
 
 enum larder_status larder_open_with(const char *name, const struct larder_options *options, struct larder **cache)

@@ -80,10 +80,10 @@ static enum put_next decide_increment(struct actor *a, struct put *put, const st
 	int64_t number;
 	if (f == NULL) {
 		put->answer = LARDER_MISS;
-		put->draft.user_flags = 0;
+		put->draft.extras = 0;
 		return i->create ? new_counter(put, i->initial) : PUT_ANSWER;
 	}
-	put->draft.user_flags = entry_user_flags(&f->entry);
+	draft_inherit(&put->draft, &f->entry);
 	if (entry_is_counter(&f->entry))
 		return count_in_place(a, put, f);
 	put->answer = LARDER_NOT_NUMBER;

@@ -65,7 +65,7 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 	d->expiry = put_expiry(a, put, f);
 	d->fields = (d->fields & (FIELD_KIND | FIELD_ALIGNED)) | put_base_fields(a->region);
 	d->fields |= (d->expiry != 0 ? FIELD_EXPIRES : 0u) | (d->ns != 0 || generation != 0 ? FIELD_NAMESPACE : 0u)
-			| (d->user_flags != 0 ? FIELD_FLAGS : 0u);
+			| draft_extras_field(d);
 	if (d->fields & FIELD_STAMP) {
 		d->created = moment_coarse(a->region);
 		d->stamp = put_stamp(a, d->created);
@@ -81,7 +81,7 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 {
 	struct region *r = a->region;
 	uint32_t units = draft_units(&put->draft);
-	unsigned class = expiry_class(r, put->draft.expiry), pool = POOL_SMALL;
+	unsigned class = expiry_class(r, draft_end(&put->draft)), pool = POOL_SMALL;
 	if (f != NULL) {
 		pool = segword_pool(load_acquire(region_segword(r, region_segment_of(r, f->entry.place))));
 		if (room_reuse(a, units, pool, class, room)) {
@@ -115,7 +115,7 @@ static cold enum larder_status put_make_room(struct actor *a, struct put *put)
 static void put_write(struct actor *a, struct put *put, struct room *room, enum entry_status status)
 {
 	uint64_t head = entry_write(room->shm, &put->draft, room_open(room));
-	room_seal_entry(a, room, head_with_status(head, status), put->draft.expiry);
+	room_seal_entry(a, room, head_with_status(head, status), draft_end(&put->draft));
 }
 
 static bool put_over(struct actor *a, struct put *put, struct found *f, struct room *room)

@@ -38,8 +38,8 @@ static void view_point(struct view *v)
 {
 	uint32_t fields = head_fields(v->entry.head);
 	v->entry.shm = (struct shm_entry *)(void *)v->bytes;
-	v->entry.key = v->bytes + entry_key_offset(fields);
-	v->entry.value = v->bytes + entry_value_offset(fields, v->entry.key_bytes);
+	v->entry.key = v->bytes + entry_key_offset(fields, v->entry.extras);
+	v->entry.value = v->bytes + entry_value_offset(fields, v->entry.extras, v->entry.key_bytes);
 }
 
 enum view_result view_slot(const struct region *r, const struct word *slot, struct view *v)

@@ -121,7 +121,7 @@ enum larder_status larder_set_with(struct larder *cache, uint32_t ns, const void
 	if (status != LARDER_OK)
 		return status;
 	struct put put = { .mode = o->mode, .flags = o->flags, .ttl_ms = o->ttl_ms, .expires_at_ms = o->expires_at_ms, .version = o->version,
-		.draft = { .user_flags = o->user_flags, .fields = o->flags & LARDER_ALIGN ? FIELD_ALIGNED : 0u } };
+		.draft = { .extras = o->user_flags, .fields = o->flags & LARDER_ALIGN ? FIELD_ALIGNED : 0u } };
 	status = set_call(cache, ns, key, key_bytes, value, value_bytes, &put);
 	if (result != NULL)
 		*result = put.result;
@@ -200,7 +200,8 @@ static enum larder_status rewrite_whole(struct actor *a, struct put *put, struct
 		put->kept_word = w->kept_word;
 		put->mode = LARDER_SET;
 		put->decide = put_by_mode;
-		put->draft = (struct draft){ .user_flags = entry_user_flags(&e), .fields = head_fields(e.head) & FIELD_ALIGNED };
+		put->draft = (struct draft){ .fields = head_fields(e.head) & FIELD_ALIGNED };
+		draft_inherit(&put->draft, &e);
 		status = w->whole(a, put, w, old, bytes);
 		put->kept_word = 0;
 	}
@@ -252,7 +253,7 @@ static enum put_next append_decide(struct actor *a, struct put *put, const struc
 	if (counter && !fits(w->cache, put, 24 + w->value_bytes))
 		return PUT_ANSWER;
 	d->fields = counter ? 0 : head_fields(f->entry.head) & FIELD_ALIGNED;
-	d->user_flags = entry_user_flags(&f->entry);
+	draft_inherit(d, &f->entry);
 	put_thaw_to_digits(put, f, &d->value, &d->value_bytes);
 	d->tail = w->value;
 	d->tail_bytes = (uint32_t)w->value_bytes;
@@ -291,7 +292,7 @@ static enum put_next touch_decide(struct actor *a, struct put *put, const struct
 	if (is_large(f))
 		return keep(a, put, f);
 	d->fields = head_fields(f->entry.head) & (FIELD_ALIGNED | FIELD_KIND);
-	d->user_flags = entry_user_flags(&f->entry);
+	draft_inherit(d, &f->entry);
 	d->value = f->entry.value;
 	d->value_bytes = f->entry.value_bytes;
 	if (entry_is_counter(&f->entry)) {

@@ -19,6 +19,7 @@ struct entry {
 	struct shm_entry *shm;
 	uint64_t head;
 	uint64_t place;
+	uint64_t extras; /* the word, loaded once; 0 without FIELD_EXTRAS */
 	const unsigned char *key;
 	const unsigned char *value;
 	uint32_t key_bytes;
@@ -26,26 +27,39 @@ struct entry {
 	uint32_t units;
 };
 
-/* Offset of the key from the head: 8 for it and for each of stamp, times, namespace and checksum that is there, 4 for flags;
- * times are there with FIELD_EXPIRES (1) as with FIELD_STAMP (2). */
-static inline uint32_t entry_key_offset(uint32_t fields)
+/* Bytes of the head and the fields that one word of it tells: 8 for it and for each of stamp, times, namespace, checksum and
+ * extras; times are there with FIELD_EXPIRES (1) as with FIELD_STAMP (2).  The extras word is the last of them. */
+static inline uint32_t entry_fixed_bytes(uint32_t fields)
 {
 	static const uint8_t offset[32] = {
-		8, 16, 24, 24, 16, 24, 32, 32, 12, 20, 28, 28, 20, 28, 36, 36,
-		16, 24, 32, 32, 24, 32, 40, 40, 20, 28, 36, 36, 28, 36, 44, 44,
+		8, 16, 24, 24, 16, 24, 32, 32, 16, 24, 32, 32, 24, 32, 40, 40,
+		16, 24, 32, 32, 24, 32, 40, 40, 24, 32, 40, 40, 32, 40, 48, 48,
 	};
 	return offset[fields & 31];
 }
 
-static inline uint32_t entry_value_offset(uint32_t fields, uint32_t key_bytes)
+static inline unsigned extras_tags(uint64_t extras) { return extras >> EXTRA_TAGS_SHIFT & 7; }
+/* Bytes of the words that follow the extras word: refresh, lease, tags, in this order. */
+static inline uint32_t extras_refresh_bytes(uint64_t extras) { return extras & EXTRA_REFRESH ? 8 : 0; }
+static inline uint32_t extras_lease_bytes(uint64_t extras) { return extras & EXTRA_LEASE ? 8 * LEASE_WORDS : 0; }
+static inline uint32_t extras_bytes(uint64_t extras)
 {
-	uint32_t off = entry_key_offset(fields) + key_bytes;
+	return extras_refresh_bytes(extras) + extras_lease_bytes(extras) + (extras & EXTRA_TAGS ? 16 : 0);
+}
+static inline bool extras_sound(uint64_t extras) { return (extras & ~EXTRAS_KNOWN) == 0 && extras_tags(extras) <= TAGS_MAX; }
+
+/* Offset of the key from the head. */
+static inline uint32_t entry_key_offset(uint32_t fields, uint64_t extras) { return entry_fixed_bytes(fields) + extras_bytes(extras); }
+
+static inline uint32_t entry_value_offset(uint32_t fields, uint64_t extras, uint32_t key_bytes)
+{
+	uint32_t off = entry_key_offset(fields, extras) + key_bytes;
 	return fields & FIELD_ALIGNED ? (off + 7) & ~7u : off;
 }
 
-static inline uint32_t entry_units(uint32_t fields, uint32_t key_bytes, uint32_t value_bytes)
+static inline uint32_t entry_units(uint32_t fields, uint64_t extras, uint32_t key_bytes, uint32_t value_bytes)
 {
-	return (entry_value_offset(fields, key_bytes) + value_bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
+	return (entry_value_offset(fields, extras, key_bytes) + value_bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
 }
 
 static inline uint64_t head_make(uint64_t reuse, enum entry_status status, uint32_t fields, uint32_t key_bytes, uint32_t value_bytes)
@@ -64,6 +78,9 @@ static inline uint64_t head_with_status(uint64_t head, enum entry_status status)
 	return (head & ~(UINT64_C(3) << HEAD_STATUS_SHIFT)) | (uint64_t)status << HEAD_STATUS_SHIFT;
 }
 
+/* Loads the extras word of an entry with FIELD_EXTRAS; false if it lies past the segment, or says what nobody knows. */
+bool entry_open_extras(struct entry *e, const struct region *r);
+
 /* Fills *e from the head at place; false if it would reach past its segment. */
 static inline bool entry_open_head(struct entry *e, const struct region *r, uint64_t place, uint64_t head)
 {
@@ -71,11 +88,14 @@ static inline bool entry_open_head(struct entry *e, const struct region *r, uint
 	e->shm = region_entry(r, place);
 	e->head = head;
 	e->place = place;
+	e->extras = 0;
+	if (unlikely(fields & FIELD_EXTRAS) && !entry_open_extras(e, r))
+		return false;
 	e->key_bytes = head_key_bytes(head);
 	e->value_bytes = head_value_bytes(head);
-	e->units = entry_units(fields, e->key_bytes, e->value_bytes);
-	e->key = (const unsigned char *)e->shm + entry_key_offset(fields);
-	e->value = (const unsigned char *)e->shm + entry_value_offset(fields, e->key_bytes);
+	e->units = entry_units(fields, e->extras, e->key_bytes, e->value_bytes);
+	e->key = (const unsigned char *)e->shm + entry_key_offset(fields, e->extras);
+	e->value = (const unsigned char *)e->shm + entry_value_offset(fields, e->extras, e->key_bytes);
 	return likely(region_unit_of(r, place) + e->units <= UINT64_C(1) << r->unit_shift);
 }
 
@@ -97,7 +117,7 @@ static inline bool entry_open(struct entry *e, const struct region *r, uint64_t 
 /* An entry that nobody holds may be written again while it is looked at: what comes of it is a hint, believed only after
  * a second look.  ThreadSanitizer, which cannot know that, is kept from seeing these reads; so it gets a copy to hash. */
 #ifdef LARDER_TSAN
-#define ENTRY_HINT_BYTES (64u + (1u << HEAD_KEY_BITS))
+#define ENTRY_HINT_BYTES (48u + EXTRAS_BYTES_MAX + (1u << HEAD_KEY_BITS))
 #define RACING __attribute__((no_sanitize("thread"), noinline, unused)) static
 RACING uint64_t head_load_racing(const struct word *head) { return *(const volatile uint64_t *)(const void *)head; }
 RACING void bytes_copy_racing(unsigned char *to, const unsigned char *from, size_t bytes)
@@ -125,20 +145,22 @@ static inline bool entry_open_hint(struct entry *e, const struct region *r, uint
 }
 #endif
 
-/* The usual entry, told from all others by one comparison: COMMITTED, a key of key_bytes, plain, unaligned, no checksum. */
+/* The usual entry, told from all others by one comparison: COMMITTED, a key of key_bytes, plain, unaligned, no checksum, no
+ * extras. */
 #define HEAD_USUAL_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT \
-		| FIELD_KIND | FIELD_CHECKSUM | FIELD_ALIGNED)
+		| FIELD_KIND | FIELD_CHECKSUM | FIELD_ALIGNED | FIELD_EXTRAS)
 static inline bool entry_open_usual(struct entry *e, const struct region *r, uint64_t place, uint32_t key_bytes)
 {
 	e->shm = region_entry(r, place);
 	/* PUBLISH (acquire): as in entry_open(). */
 	e->head = load_acquire(&e->shm->head);
-	uint32_t fields = e->head & 15;
+	uint32_t fields = e->head & 7;
+	e->extras = 0;
 	e->key_bytes = key_bytes;
 	e->value_bytes = head_value_bytes(e->head);
-	e->key = (const unsigned char *)e->shm + entry_key_offset(fields);
+	e->key = (const unsigned char *)e->shm + entry_fixed_bytes(fields);
 	e->value = e->key + key_bytes;
-	uint64_t end = (region_unit_of(r, place) << UNIT_SHIFT) + entry_key_offset(fields) + key_bytes + e->value_bytes;
+	uint64_t end = (region_unit_of(r, place) << UNIT_SHIFT) + entry_fixed_bytes(fields) + key_bytes + e->value_bytes;
 	return likely((e->head & HEAD_USUAL_MASK) == head_make(0, ENTRY_COMMITTED, 0, key_bytes, 0))
 			&& likely(end <= UINT64_C(1) << (r->unit_shift + UNIT_SHIFT));
 }
@@ -192,10 +214,52 @@ static inline uint32_t entry_generation(const struct entry *e)
 	uint32_t fields = head_fields(e->head);
 	return fields & FIELD_NAMESPACE ? bytes_load32((const unsigned char *)e->shm + entry_namespace_offset(fields)) : 0;
 }
-static inline uint32_t entry_user_flags(const struct entry *e)
+static inline uint32_t entry_user_flags(const struct entry *e) { return (uint32_t)e->extras; }
+/* The first byte behind the extras word. */
+static inline const unsigned char *entry_extras_end(const struct entry *e)
 {
-	uint32_t fields = head_fields(e->head);
-	return fields & FIELD_FLAGS ? bytes_load32((const unsigned char *)e->shm + entry_key_offset(fields) - 4) : 0;
+	return (const unsigned char *)e->shm + entry_fixed_bytes(head_fields(e->head));
+}
+/* For how many milliseconds after its expiry it is good as a stale value. */
+static inline uint32_t entry_grace(const struct entry *e)
+{
+	return e->extras & EXTRA_REFRESH ? bytes_load32(entry_extras_end(e)) : 0;
+}
+/* How many microseconds it took to compute it. */
+static inline uint32_t entry_cost(const struct entry *e)
+{
+	return e->extras & EXTRA_REFRESH ? bytes_load32(entry_extras_end(e) + 4) : 0;
+}
+
+/* Who is computing a new value: participant slot and registration; until when; and what a set must show. */
+struct lease { uint64_t owner, token, end; };
+static inline uint64_t lease_owner(uint32_t slot, uint64_t registration) { return registration << 16 | slot; }
+static inline struct lease entry_lease(const struct entry *e)
+{
+	struct lease l = { 0 };
+	if (e->extras & EXTRA_LEASE)
+		memcpy(&l, entry_extras_end(e) + extras_refresh_bytes(e->extras), sizeof l);
+	return l;
+}
+
+/* The clock of tags when the entry was begun, and the numbers of its tags. */
+struct tags { uint64_t clock; uint16_t number[TAGS_MAX]; };
+static inline struct tags entry_tags(const struct entry *e)
+{
+	struct tags t = { 0 };
+	if (e->extras & EXTRA_TAGS)
+		memcpy(&t, entry_extras_end(e) + extras_refresh_bytes(e->extras) + extras_lease_bytes(e->extras), sizeof t);
+	return t;
+}
+
+/* When nothing of it is of use any more; 0: never. */
+static inline uint64_t entry_end(const struct entry *e)
+{
+	uint64_t expiry = entry_expiry(e);
+	if (likely(e->extras >> 32 == 0) || expiry == 0)
+		return expiry;
+	uint64_t end = expiry + entry_grace(e), held = entry_lease(e).end;
+	return end > held ? end : held;
 }
 
 /* ---- Counter cells: bit 63 frozen, 63 bits of two's complement ----------------------------------------------------------- */
@@ -223,13 +287,33 @@ struct draft {
 	uint32_t fields;
 	uint32_t ns;
 	uint32_t generation;
-	uint32_t user_flags;
+	uint32_t grace_ms;
+	uint32_t cost_us;
+	uint64_t extras;      /* user flags, EXTRA_; written with FIELD_EXTRAS */
+	struct lease lease;
+	struct tags tags;
 	uint64_t stamp;       /* version << 16 | created low 16 */
 	uint64_t created;
 	uint64_t expiry;      /* 0: never */
 };
 
-static inline uint32_t draft_units(const struct draft *d) { return entry_units(d->fields, d->key_bytes, d->value_bytes); }
+/* What an entry that takes another's place keeps of it, beside its key: user flags, tags as they were, grace and cost. */
+void draft_inherit(struct draft *d, const struct entry *e);
+/* The extras word is there if it says anything. */
+static inline uint32_t draft_extras_field(const struct draft *d) { return d->extras != 0 ? FIELD_EXTRAS : 0; }
+/* As far as the fields are known. */
+static inline uint32_t draft_units(const struct draft *d)
+{
+	return entry_units(d->fields, d->fields & FIELD_EXTRAS ? d->extras : 0, d->key_bytes, d->value_bytes);
+}
+/* As entry_end(). */
+static inline uint64_t draft_end(const struct draft *d)
+{
+	if (likely(d->extras >> 32 == 0) || d->expiry == 0)
+		return d->expiry;
+	uint64_t end = d->expiry + (d->extras & EXTRA_REFRESH ? d->grace_ms : 0), held = d->extras & EXTRA_LEASE ? d->lease.end : 0;
+	return end > held ? end : held;
+}
 
 /* Writes all but the head at shm; the head that belongs to it is returned without its status. */
 uint64_t entry_write(struct shm_entry *shm, const struct draft *d, uint64_t reuse);

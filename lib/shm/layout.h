@@ -125,17 +125,33 @@ static inline bool life_is(uint64_t w, uint64_t life) { return w >> LIFE_VALUE_B
  *   | times: created (high 24), expiry 40     if FIELD_STAMP or _EXPIRES  |
  *   | namespace: generation 32, number 32     if FIELD_NAMESPACE          |
  *   | checksum                                if FIELD_CHECKSUM           |
- *   | user flags 32 (4 bytes)                 if FIELD_FLAGS              |
+ *   | extras: user flags 32, EXTRA_ 32        if FIELD_EXTRAS             |
+ *   | refresh: grace ms 32, cost us 32        if EXTRA_REFRESH            |
+ *   | lease: owner, token, end                if EXTRA_LEASE              |
+ *   | tags: clock, four numbers of 16         if EXTRA_TAGS is not 0      |
  *   | key | value, at a multiple of 8 from the head if FIELD_ALIGNED      |
  *
  * Immutable once published, but for the head's status, a counter's cell, and reuse (odd while the place is being
  * written again; only those who read without a hazard look at it).  Times: milliseconds since the cache's epoch. */
 enum entry_status { ENTRY_UNBORN = 0, ENTRY_PENDING = 1, ENTRY_COMMITTED = 2, ENTRY_ABORTED = 3 };
 enum entry_field {
-	FIELD_EXPIRES = 1, FIELD_STAMP = 2, FIELD_NAMESPACE = 4, FIELD_FLAGS = 8, FIELD_CHECKSUM = 16, FIELD_ALIGNED = 32,
+	FIELD_EXPIRES = 1, FIELD_STAMP = 2, FIELD_NAMESPACE = 4, FIELD_EXTRAS = 8, FIELD_CHECKSUM = 16, FIELD_ALIGNED = 32,
 	FIELD_KIND = 64 | 128
 };
 enum entry_kind { KIND_PLAIN = 0, KIND_COUNTER = 64, KIND_MANIFEST = 128, KIND_CHUNK = 192 };
+
+/* The upper half of the extras word: what few entries have, in words that follow it.  Other bits are 0, or damage. */
+#define EXTRA_TAGS_SHIFT 32u
+#define EXTRA_TAGS (UINT64_C(7) << EXTRA_TAGS_SHIFT) /* how many tags, 0 .. TAGS_MAX: two words if there is one */
+#define EXTRA_REFRESH (UINT64_C(1) << 35)            /* one word: how long it is good as a stale value, and what it cost */
+#define EXTRA_LEASE (UINT64_C(1) << 36)              /* three words: somebody is computing a new value */
+#define EXTRA_EMPTY (UINT64_C(1) << 37)              /* a lease, and no value */
+#define EXTRA_WAS_STALE (UINT64_C(1) << 38)          /* a lease whose value was softly flushed when it was taken */
+#define EXTRA_ABSENT (UINT64_C(1) << 39)             /* known to be absent: no value */
+#define EXTRAS_KNOWN (UINT64_C(0xff00000000) | UINT32_MAX)
+#define TAGS_MAX 4u
+#define LEASE_WORDS 3u
+#define EXTRAS_BYTES_MAX (8u * (1 + LEASE_WORDS + 2)) /* of the words behind the extras word */
 
 #define HEAD_VALUE_SHIFT 8u
 #define HEAD_VALUE_BITS 26u

@@ -19,7 +19,7 @@ static struct draft some_draft(uint32_t fields, uint32_t key_bytes, uint32_t val
 	pattern(key, sizeof key, 1);
 	pattern(value, sizeof value, 2);
 	return (struct draft){ .key = key, .key_bytes = key_bytes, .value = value, .value_bytes = value_bytes, .fields = fields,
-		.ns = 7, .generation = 0x89abcdef, .user_flags = 0xfeedbeef, .stamp = UINT64_C(0x123456789abc) << 16 | 0x4321,
+		.ns = 7, .generation = 0x89abcdef, .extras = 0xfeedbeef, .stamp = UINT64_C(0x123456789abc) << 16 | 0x4321,
 		.created = UINT64_C(0x98765) << 16 | 0x4321, .expiry = UINT64_C(0xabcdef0123) };
 }
 
@@ -35,7 +35,8 @@ static void assert_reads_as(const struct entry *e, const struct draft *d)
 	cr_assert_eq(entry_created(e), f & FIELD_STAMP ? d->created : 0);
 	cr_assert_eq(entry_namespace(e), f & FIELD_NAMESPACE ? d->ns : 0);
 	cr_assert_eq(entry_generation(e), f & FIELD_NAMESPACE ? d->generation : 0);
-	cr_assert_eq(entry_user_flags(e), f & FIELD_FLAGS ? d->user_flags : 0);
+	cr_assert_eq(entry_user_flags(e), f & FIELD_EXTRAS ? (uint32_t)d->extras : 0);
+	cr_assert_eq(e->extras, f & FIELD_EXTRAS ? d->extras : 0);
 	cr_assert(entry_checksum_good(e));
 	cr_assert((uintptr_t)e->value % 8 == 0 || !(f & FIELD_ALIGNED));
 }
@@ -55,6 +56,86 @@ Test(entry, every_combination_of_fields_reads_back_what_was_written)
 				cr_assert_eq(e.units, draft_units(&d));
 				cr_assert_eq(arena[e.units * UNIT_BYTES], 0xa5, "fields %u: written past its units", fields);
 			}
+}
+
+static void add_extras(struct draft *d, uint64_t extras)
+{
+	d->extras |= extras;
+	d->grace_ms = 4000000000;
+	d->cost_us = 123456;
+	d->lease = (struct lease){ .owner = lease_owner(1023, 77), .token = UINT64_C(0x1122334455667788), .end = UINT64_C(0xabcdef9999) };
+	d->tags = (struct tags){ .clock = 99, .number = { 1, 65535, 3, 4 } };
+}
+
+Test(entry, every_combination_of_extras_reads_back_what_was_written)
+{
+	const struct region *r = &cache->region;
+	for (uint32_t fields = FIELD_EXTRAS; fields < 64; fields = (fields + 1) | FIELD_EXTRAS)
+		for (uint64_t extras = 0; extras <= EXTRAS_KNOWN >> 32; extras++) {
+			struct draft d = some_draft(fields, 13, 21);
+			struct entry e;
+			if (!extras_sound(extras << 32))
+				continue;
+			add_extras(&d, extras << 32);
+			memset(arena, 0xa5, 512);
+			cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 8)));
+			assert_reads_as(&e, &d);
+			cr_assert_eq(e.units, draft_units(&d));
+			cr_assert_eq(arena[e.units * UNIT_BYTES], 0xa5, "fields %u: written past its units", fields);
+			cr_assert_eq(entry_grace(&e), d.extras & EXTRA_REFRESH ? d.grace_ms : 0);
+			cr_assert_eq(entry_cost(&e), d.extras & EXTRA_REFRESH ? d.cost_us : 0);
+			struct lease lease = entry_lease(&e), none = { 0 };
+			cr_assert_eq(memcmp(&lease, d.extras & EXTRA_LEASE ? &d.lease : &none, sizeof lease), 0);
+			struct tags tags = entry_tags(&e), untagged = { 0 };
+			cr_assert_eq(memcmp(&tags, d.extras & EXTRA_TAGS ? &d.tags : &untagged, sizeof tags), 0);
+			if (fields & FIELD_EXPIRES)
+				cr_assert_eq(entry_end(&e), draft_end(&d));
+		}
+}
+
+Test(entry, its_end_is_that_of_its_grace_or_of_its_lease)
+{
+	const struct region *r = &cache->region;
+	struct draft d = { .key = "k", .key_bytes = 1, .fields = FIELD_EXTRAS | FIELD_EXPIRES, .extras = EXTRA_REFRESH | EXTRA_LEASE, .expiry = 1000,
+		.grace_ms = 500, .lease = { .end = 1400 } };
+	struct entry e;
+	cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 0)));
+	cr_assert_eq(entry_end(&e), 1500);
+	d.lease.end = 1600;
+	cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 0)));
+	cr_assert_eq(entry_end(&e), 1600);
+	d.extras = 7;
+	cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 0)));
+	cr_assert_eq(entry_end(&e), 1000);
+}
+
+Test(entry, extras_past_the_segment_or_unknown_are_refused)
+{
+	const struct region *r = &cache->region;
+	struct entry e;
+	uint64_t units = geo_units(&r->geo), head = head_make(0, ENTRY_COMMITTED, FIELD_EXTRAS, 1, 0);
+	memset(arena + (units - 4) * UNIT_BYTES, 0, 4 * UNIT_BYTES);
+	cr_assert(entry_open_head(&e, r, units - 3, head));
+	cr_assert_not(entry_open_head(&e, r, units - 2, head), "the key lies behind the end");
+	cr_assert_not(entry_open_head(&e, r, units - 1, head), "the extras word itself does");
+	bytes_store64(arena + (units - 2) * UNIT_BYTES, UINT64_C(1) << 40);
+	cr_assert_not(entry_open_head(&e, r, units - 3, head), "a bit that nobody knows");
+	bytes_store64(arena + (units - 2) * UNIT_BYTES, UINT64_C(5) << EXTRA_TAGS_SHIFT);
+	cr_assert_not(entry_open_head(&e, r, units - 3, head), "five tags");
+	bytes_store64(arena + (units - 2) * UNIT_BYTES, EXTRA_LEASE);
+	cr_assert_not(entry_open_head(&e, r, units - 3, head), "the lease lies behind the end");
+}
+
+Test(entry, what_takes_its_place_keeps_flags_and_tags_but_no_lease)
+{
+	const struct region *r = &cache->region;
+	struct draft d = some_draft(63, 9, 30), heir = { 0 };
+	struct entry e;
+	add_extras(&d, EXTRA_REFRESH | EXTRA_LEASE | EXTRA_WAS_STALE | UINT64_C(2) << EXTRA_TAGS_SHIFT);
+	cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 0)));
+	draft_inherit(&heir, &e);
+	cr_assert_eq(heir.extras, 0xfeedbeef | EXTRA_REFRESH | UINT64_C(2) << EXTRA_TAGS_SHIFT);
+	cr_assert(heir.grace_ms == d.grace_ms && heir.cost_us == d.cost_us && memcmp(&heir.tags, &d.tags, sizeof d.tags) == 0);
 }
 
 Test(entry, the_largest_key_and_its_value_read_back)
@@ -107,7 +188,8 @@ Test(entry, the_parts_of_a_head_do_not_touch_each_other)
 Test(entry, a_checksum_notices_each_bit_of_key_value_and_fields)
 {
 	const struct region *r = &cache->region;
-	struct draft d = some_draft(FIELD_CHECKSUM | FIELD_STAMP | FIELD_EXPIRES | FIELD_NAMESPACE | FIELD_FLAGS, 9, 30);
+	struct draft d = some_draft(FIELD_CHECKSUM | FIELD_STAMP | FIELD_EXPIRES | FIELD_NAMESPACE | FIELD_EXTRAS, 9, 30);
+	add_extras(&d, EXTRA_REFRESH | EXTRA_LEASE | UINT64_C(3) << EXTRA_TAGS_SHIFT);
 	struct entry e;
 	cr_assert(entry_open_head(&e, r, 0, entry_write(region_entry(r, 0), &d, 0)));
 	uint32_t end = (uint32_t)(e.value + e.value_bytes - arena);
