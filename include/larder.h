@@ -143,9 +143,11 @@ struct larder_options {
 	                          fewer below 5 MiB or for large entries, more above 32 GiB */
 	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 16 .. 1024 */
 	uint32_t namespaces;   /* the default one included, 16 .. 4096, rounded up to a power of two; default 256 */
+	uint64_t instrument_bytes; /* of `bytes`, for metrics, hot keys, the trace of accesses, tags and shared words; up to an
+	                          eighth of bytes.  Default: a two-hundredth, less below 16 MiB, 8 MiB at most */
 };
 #ifdef __cplusplus
-#define LARDER_OPTIONS_INIT { sizeof(larder_options), 0, 0, 0, 0, 0, 0, 0, 0 }
+#define LARDER_OPTIONS_INIT { sizeof(larder_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define LARDER_OPTIONS_INIT { .size = sizeof(struct larder_options) }
 #endif

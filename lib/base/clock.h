@@ -19,6 +19,15 @@ static inline int64_t clock_read_ms(clockid_t clock)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* For durations: which nanosecond it is means nothing. */
+static inline int64_t clock_precise_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* The coarse clock costs a few ns and is up to CLOCK_COARSE_LAG_MS behind the precise one, never ahead of it. */
 #define CLOCK_COARSE_LAG_MS 20
 static inline int64_t clock_coarse_ms(void) { return clock_read_ms(CLOCK_MONOTONIC_COARSE); }

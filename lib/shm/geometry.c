@@ -40,6 +40,26 @@
 _Static_assert((UINT64_C(1) << (SEGMENT_SHIFT_MAX - UNIT_SHIFT)) < (1u << LIFE_VALUE_BITS), "a cursor can stand at the end of a segment");
 _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UINT64_C(1) << SLOT_PLACE_BITS, "a place has its bits");
 
+/* Instruments: half a percent of the cache, less of a small one, and no more than anybody needs. */
+#define INSTRUMENT_PART 200u
+#define INSTRUMENT_PART_SMALL 256u
+#define SMALL_BYTES (UINT64_C(16) << 20)
+#define INSTRUMENT_BYTES_MAX (UINT64_C(8) << 20)
+#define INSTRUMENT_LARGEST_PART 8u
+#define BOARD_ROWS_MIN 4u
+#define BOARD_ROWS_MAX 64u
+#define TAG_WORDS_MIN 32u
+#define TAG_WORDS_MAX (1u << 16)
+#define WAIT_LINES_MIN 4u
+#define WAIT_LINES_MAX 64u
+#define HOT_SETS_MAX 64u
+#define SERIES_ROWS_MAX 2048u
+#define HISTOGRAMS_MAX 1024u
+#define TRACE_WORDS_MIN 512u /* fewer say nothing */
+#define TRACE_WORDS_MAX (1u << 18)
+#define TRACE_SHIFT_MAX 24u
+#define TRACE_ENTRIES 8u /* words of the trace for each key in the cache that is traced: history for a cache of four times the size */
+
 /* Head and optional fields of an entry of the usual kind. */
 #define ENTRY_OVERHEAD_BYTES 24u
 #define GROUP_SLOTS (BUCKET_SLOTS * (GROUP_HOMES + GROUP_OVERFLOWS))
@@ -141,7 +161,9 @@ enum larder_status options_read(struct larder_options *out, const struct larder_
 			&& in_range("entry_bytes", out->entry_bytes, 1, ENTRY_BYTES_MAX) && mode_usable(out->mode)
 			&& (out->segments == 0 || in_range("segments", out->segments, SEGMENTS_MIN, SEGMENTS_MAX))
 			&& in_range("participants", out->participants, PARTICIPANTS_MIN, PARTICIPANTS_MAX)
-			&& in_range("namespaces", out->namespaces, NAMESPACES_MIN, NAMESPACES_MAX);
+			&& in_range("namespaces", out->namespaces, NAMESPACES_MIN, NAMESPACES_MAX)
+			&& (out->instrument_bytes == 0
+					|| in_range("instrument_bytes", out->instrument_bytes, 1, out->bytes / INSTRUMENT_LARGEST_PART));
 	return good ? LARDER_OK : LARDER_INVALID;
 }
 
@@ -158,13 +180,75 @@ static void place_areas(struct shm_geometry *g)
 {
 	g->participants_off = PAGE_ALIGN;
 	g->namespaces_off = g->participants_off + g->participants * sizeof(struct shm_participant);
-	g->segwords_off = g->namespaces_off + g->namespaces * sizeof(struct shm_namespace);
+	g->board_off = g->namespaces_off + g->namespaces * sizeof(struct shm_namespace);
+	g->tags_off = g->board_off + g->board_rows * sizeof(struct shm_board);
+	g->waits_off = g->tags_off + round_up(g->tag_words * sizeof(struct word), LINE_BYTES);
+	g->hot_off = g->waits_off + g->wait_lines * sizeof(struct shm_wait);
+	g->series_off = g->hot_off + sizeof(struct shm_hot_head) + g->hot_sets * sizeof(struct shm_hot);
+	g->trace_off = g->series_off + geo_series_bytes(g->series_rows, g->histograms);
+	g->segwords_off = g->trace_off + sizeof(struct shm_trace_head) + g->trace_words * sizeof(struct word);
 	g->descriptors_off = g->segwords_off + round_up(g->segments * sizeof(struct word), LINE_BYTES);
 	g->starts_off = g->descriptors_off + g->segments * sizeof(struct shm_segment);
 	g->ghosts_off = g->starts_off + round_up((uint64_t)g->segments * g->start_words * sizeof(struct word), LINE_BYTES);
 	g->index_off = g->ghosts_off + round_up(g->ghost_words * sizeof(struct word), LINE_BYTES);
 	g->arena_off = round_up(g->index_off + g->groups * sizeof(struct shm_group), PAGE_ALIGN);
 }
+
+/* ---- Instruments ---------------------------------------------------------------------------------------------------- */
+
+static uint32_t power_below(uint64_t n)
+{
+	uint32_t power = 1;
+
+	while (power <= n / 2)
+		power *= 2;
+	return power;
+}
+
+static uint32_t power_or_none(uint64_t n, uint32_t low, uint32_t high) { return n < low ? 0 : (uint32_t)clamp(power_below(n), low, high); }
+
+/* Most of it for metrics and the trace; what programs coordinate by is there in the smallest cache, too. */
+static void choose_instruments(struct shm_geometry *g, const struct larder_options *o)
+{
+	uint64_t part = o->bytes < SMALL_BYTES ? INSTRUMENT_PART_SMALL : INSTRUMENT_PART;
+	uint64_t budget = o->instrument_bytes != 0 ? o->instrument_bytes : least(o->bytes / part, INSTRUMENT_BYTES_MAX);
+
+	g->board_rows = (uint32_t)clamp(budget / 64 / sizeof(struct shm_board), BOARD_ROWS_MIN, BOARD_ROWS_MAX);
+	g->tag_words = (uint32_t)clamp(power_below(budget / 20 / sizeof(struct word)), TAG_WORDS_MIN, TAG_WORDS_MAX);
+	g->wait_lines = (uint32_t)clamp(power_below(budget / 64 / sizeof(struct shm_wait)), WAIT_LINES_MIN, WAIT_LINES_MAX);
+	g->hot_sets = power_or_none(budget / 32 / sizeof(struct shm_hot), 1, HOT_SETS_MAX);
+	g->trace_words = power_or_none(budget / 5 * 2 / sizeof(struct word), TRACE_WORDS_MIN, TRACE_WORDS_MAX);
+	uint64_t used = g->board_rows * sizeof(struct shm_board) + g->tag_words * sizeof(struct word)
+			+ g->wait_lines * sizeof(struct shm_wait) + g->hot_sets * sizeof(struct shm_hot) + g->trace_words * sizeof(struct word)
+			+ 4 * LINE_BYTES;
+	uint64_t left = budget > used ? budget - used : 0;
+	g->histograms = (uint32_t)least(left / 8 * 5 / (sizeof(struct shm_histogram) + sizeof(struct word)), HISTOGRAMS_MAX);
+	left -= g->histograms * sizeof(struct shm_histogram) + geo_owners_bytes(g->histograms);
+	g->series_rows = (uint32_t)clamp(left / sizeof(struct shm_series), 1, SERIES_ROWS_MAX);
+}
+
+/* So few keys that the ring goes back far enough to tell what a larger cache would do; of a small cache all. */
+static void choose_trace_shift(struct shm_geometry *g, uint64_t entry_bytes)
+{
+	uint64_t entries = ((uint64_t)g->segments << g->segment_shift) / (entry_bytes + ENTRY_OVERHEAD_BYTES);
+
+	while (g->trace_shift < TRACE_SHIFT_MAX && (entries >> g->trace_shift) * TRACE_ENTRIES > g->trace_words)
+		g->trace_shift++;
+}
+
+static bool power_between(uint32_t n, uint32_t low, uint32_t high) { return n >= low && n <= high && (n & (n - 1)) == 0; }
+
+static bool instruments_valid(const struct shm_geometry *g)
+{
+	return g->board_rows >= BOARD_ROWS_MIN && g->board_rows <= BOARD_ROWS_MAX
+			&& power_between(g->tag_words, TAG_WORDS_MIN, TAG_WORDS_MAX) && power_between(g->wait_lines, WAIT_LINES_MIN, WAIT_LINES_MAX)
+			&& (g->hot_sets == 0 || power_between(g->hot_sets, 1, HOT_SETS_MAX))
+			&& g->series_rows >= 1 && g->series_rows <= SERIES_ROWS_MAX && g->histograms <= HISTOGRAMS_MAX
+			&& (g->trace_words == 0 || power_between(g->trace_words, TRACE_WORDS_MIN, TRACE_WORDS_MAX))
+			&& g->trace_shift <= TRACE_SHIFT_MAX;
+}
+
+/* ---- Segments ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t end_of(const struct shm_geometry *g)
 {
@@ -265,6 +349,7 @@ enum larder_status geometry_plan(struct shm_geometry *geo, const struct larder_o
 	geo->create_flags = o.create_flags;
 	geo->mode = o.mode;
 	geo->value_max_bytes = geo->bytes / 16;
+	choose_instruments(geo, &o);
 	if (!choose_segments(geo, &o)) {
 		message_set("options.bytes = %llu: too few for %u segments of %u bytes or more with %u participants, %u namespaces and an index "
 				"for entries of %llu bytes; ask for more bytes, or less of the others", (unsigned long long)o.bytes,
@@ -273,6 +358,7 @@ enum larder_status geometry_plan(struct shm_geometry *geo, const struct larder_o
 		return LARDER_INVALID;
 	}
 	choose_cells(geo);
+	choose_trace_shift(geo, o.entry_bytes);
 	geo->reserve = (uint32_t)clamp(geo->segments / 64, SURVIVORS_RESERVE + 1, SEGMENTS_MAX);
 	return LARDER_OK;
 }
@@ -309,7 +395,7 @@ static bool areas_valid(const struct shm_geometry *g)
 
 bool geometry_valid(const struct shm_geometry *geo, uint64_t file_bytes)
 {
-	return geo->bytes == file_bytes && counts_valid(geo) && cells_valid(geo) && areas_valid(geo)
+	return geo->bytes == file_bytes && counts_valid(geo) && cells_valid(geo) && instruments_valid(geo) && areas_valid(geo)
 			&& between(geo->reserve, 1, geo->segments / 4) && between(geo->value_max_bytes, 1, geo->bytes / 16)
 			&& (geo->create_flags & ~(uint32_t)CREATE_FLAGS_ALL) == 0 && (geo->mode & ~0777u) == 0
 			&& geo->epoch_ms <= INT64_MAX / 2 && geo->created_wall_ms <= INT64_MAX / 2 && geo->created_wall_ms >= 0;

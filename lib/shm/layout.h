@@ -3,7 +3,7 @@
  * Everything that lies in the shared segment: every struct, every word, drawn and asserted.  No logic but the packing
  * of words and the arithmetic of places.  Offsets only: the segment is mapped anywhere, by anybody.
  *
- *   superblock | participants | namespaces | segment words | segment descriptors | start bitmaps | ghosts | index | arena
+ *   superblock | participants | namespaces | instruments | segment words | segment descriptors | start bitmaps | ghosts | index | arena
  *
  * The arena is an array of segments of 2^segment_shift bytes.  A UNIT is 8 bytes of it; a PLACE is the number of a
  * unit, counted from the arena's first, where an entry begins (or could).  Segment of a place: place >> unit shift.
@@ -20,7 +20,7 @@
 #include "base/sync.h"
 
 #define LAYOUT_MAGIC "larder\r\n"
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 
 #define LINE_BYTES 64u
 #define UNIT_SHIFT 3u
@@ -260,12 +260,88 @@ _Static_assert(sizeof(struct shm_namespace) == 3 * LINE_BYTES, "what gets read s
 
 #define GHOSTS_PER_WORD 4u
 
+/* ---- Instruments: small areas beside the cache proper ------------------------------------------------------------------------
+ *
+ *   board | tags | waits | hot | series | trace
+ *
+ * board and series are tables of rows with a name: hash 0 is free, a CAS of the name's hash claims a row, its length and
+ * text are then written by CAS from 0, word by word, by whoever comes by.  Rows are never given back (label.c). */
+#define BOARD_WORDS 16u
+#define BOARD_TEXT_WORDS 14u
+struct shm_board {
+	_Alignas(LINE_BYTES) struct word hash;
+	struct word name_bytes;
+	struct word name[BOARD_TEXT_WORDS];
+	_Alignas(LINE_BYTES) struct word value[BOARD_WORDS]; /* changed by CAS and fetch_add of whoever knows the name */
+};
+_Static_assert(sizeof(struct shm_board) == 4 * LINE_BYTES, "a row of the board is four lines");
+
+/* A waiter sleeps on the word of its key's line; see lib/cache. */
+struct shm_wait {
+	_Alignas(LINE_BYTES) struct word event[LINE_BYTES / 8];
+};
+
+/* Hot keys, eight to a set.  count: fingerprint 26 | period 10 | count 28, changed by CAS.  error: the same fingerprint
+ * and what the count began with; of another fingerprint: nothing is known.  Of the key: its hash, then
+ * namespace 12 | bytes - 1 12 | sum of hash and text 40, then its first bytes, all hints, believed if the sum is right. */
+#define HOT_WAYS 8u
+#define HOT_TEXT_WORDS 6u
+struct shm_hot_key {
+	struct word hash;
+	struct word about;
+	struct word text[HOT_TEXT_WORDS];
+};
+struct shm_hot {
+	_Alignas(LINE_BYTES) struct word count[HOT_WAYS];
+	_Alignas(LINE_BYTES) struct word error[HOT_WAYS];
+	_Alignas(LINE_BYTES) struct shm_hot_key key[HOT_WAYS];
+};
+_Static_assert(sizeof(struct shm_hot) == 10 * LINE_BYTES, "a set of hot keys is ten lines");
+/* Stands before the sets. */
+struct shm_hot_head {
+	_Alignas(LINE_BYTES) struct word mode; /* enum larder_hot_mode + 1; 0: as by default */
+	struct word period;                    /* hint: the last period in which somebody counted */
+};
+
+/* Metrics: one row for each set of labels, its counters striped; a histogram for those rows that are timed. */
+#define SERIES_STRIPES 8u
+#define SERIES_CELLS 8u
+#define SERIES_TEXT_WORDS 30u
+#define SERIES_ERRORS 32u
+struct shm_series {
+	_Alignas(LINE_BYTES) struct word hash;
+	struct word text_bytes;
+	struct word text[SERIES_TEXT_WORDS]; /* store NUL namespace NUL operation NUL { label=value NUL } */
+	struct word error[SERIES_ERRORS];    /* by status, its sign changed; [0]: any other */
+	_Alignas(LINE_BYTES) struct { struct word cell[SERIES_CELLS]; } stripe[SERIES_STRIPES];
+};
+_Static_assert(sizeof(struct shm_series) == 16 * LINE_BYTES, "a row of series is a kilobyte");
+
+#define HISTOGRAM_BUCKETS 512u
+struct shm_histogram {
+	_Alignas(LINE_BYTES) struct word bucket[HISTOGRAM_BUCKETS];
+};
+
+/* head | rows | owners, one word a histogram (row + 1; 0: free) | histograms */
+struct shm_series_head {
+	_Alignas(LINE_BYTES) struct word timing; /* one operation in so many is timed; 0: as by default; UINT64_MAX: none */
+	struct word overflows;                   /* label sets that found no row of their own, counted per lookup */
+	struct word untimed;                     /* rows that found no histogram, counted per lookup */
+};
+
+/* Trace: a ring of sampled accesses in batches of a line, each word one access (trace.h). */
+struct shm_trace_head {
+	_Alignas(LINE_BYTES) struct word batches; /* number of batches ever begun */
+};
+#define TRACE_BATCH 8u
+
 /* ---- Superblock ---------------------------------------------------------------------------------------------------------------- */
 
 /* Fixed at creation.  Each process checks it once and works with a copy of its own. */
 struct shm_geometry {
 	uint64_t bytes;
-	uint64_t participants_off, namespaces_off, segwords_off, descriptors_off, starts_off, ghosts_off, index_off, arena_off;
+	uint64_t participants_off, namespaces_off, board_off, tags_off, waits_off, hot_off, series_off, trace_off;
+	uint64_t segwords_off, descriptors_off, starts_off, ghosts_off, index_off, arena_off;
 	uint64_t groups;        /* of the index */
 	uint64_t ghost_words;
 	uint64_t value_max_bytes;
@@ -279,6 +355,14 @@ struct shm_geometry {
 	uint32_t reserve;       /* free segments that eviction keeps at hand */
 	uint32_t create_flags;
 	uint32_t mode;
+	uint32_t board_rows;
+	uint32_t tag_words;     /* a power of two */
+	uint32_t wait_lines;    /* a power of two */
+	uint32_t hot_sets;      /* a power of two, or 0 */
+	uint32_t series_rows;
+	uint32_t histograms;
+	uint32_t trace_words;   /* a power of two, or 0 */
+	uint32_t trace_shift;   /* one key in 2^trace_shift is traced */
 	uint64_t hash_seed;
 	uint64_t epoch_ms;       /* monotonic clock of the initial time namespace at creation: time 0 of every entry */
 	int64_t created_wall_ms;
@@ -307,6 +391,12 @@ _Static_assert(sizeof(struct shm_super) <= PAGE_ALIGN, "the superblock is one pa
 
 /* ---- Arithmetic of the geometry -------------------------------------------------------------------------------------------------- */
 
+static inline uint64_t geo_owners_bytes(uint32_t histograms) { return (histograms * UINT64_C(8) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES; }
+static inline uint64_t geo_series_bytes(uint32_t rows, uint32_t histograms)
+{
+	return sizeof(struct shm_series_head) + rows * sizeof(struct shm_series) + geo_owners_bytes(histograms)
+			+ histograms * sizeof(struct shm_histogram);
+}
 static inline uint64_t geo_units(const struct shm_geometry *g) { return UINT64_C(1) << (g->segment_shift - UNIT_SHIFT); }
 static inline uint64_t geo_places(const struct shm_geometry *g) { return g->segments * geo_units(g); }
 static inline uint32_t geo_segment(const struct shm_geometry *g, uint64_t place) { return (uint32_t)(place >> (g->segment_shift - UNIT_SHIFT)); }

@@ -71,6 +71,8 @@ static inline struct word *region_starts(const struct region *r, uint32_t segmen
 {
 	return (struct word *)region_at(r, r->geo.starts_off) + (uint64_t)segment * r->geo.start_words;
 }
+static inline struct word *region_tags(const struct region *r) { return region_at(r, r->geo.tags_off); }
+static inline struct shm_wait *region_waits(const struct region *r) { return region_at(r, r->geo.waits_off); }
 static inline struct word *region_ghosts(const struct region *r) { return region_at(r, r->geo.ghosts_off); }
 static inline struct shm_group *region_group(const struct region *r, uint64_t group)
 {

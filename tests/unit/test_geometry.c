@@ -24,6 +24,12 @@ static bool areas_lie_within(const struct shm_geometry *g)
 		{ 0, sizeof(struct shm_super) },
 		{ g->participants_off, (uint64_t)g->participants * sizeof(struct shm_participant) },
 		{ g->namespaces_off, (uint64_t)g->namespaces * sizeof(struct shm_namespace) },
+		{ g->board_off, (uint64_t)g->board_rows * 256 },
+		{ g->tags_off, (uint64_t)g->tag_words * 8 },
+		{ g->waits_off, (uint64_t)g->wait_lines * 64 },
+		{ g->hot_off, 64 + (uint64_t)g->hot_sets * 640 },
+		{ g->series_off, 64 + (uint64_t)g->series_rows * 1024 + ((uint64_t)g->histograms * 8 + 63) / 64 * 64 + (uint64_t)g->histograms * 4096 },
+		{ g->trace_off, 64 + (uint64_t)g->trace_words * 8 },
 		{ g->segwords_off, (uint64_t)g->segments * 8 },
 		{ g->descriptors_off, (uint64_t)g->segments * sizeof(struct shm_segment) },
 		{ g->starts_off, (uint64_t)g->segments * g->start_words * 8 },
@@ -150,33 +156,71 @@ Test(geometry, the_index_is_sized_for_its_entries)
 	cr_assert_float_eq((double)g.ghost_words * 4, entries * 0.9, entries * 0.01);
 }
 
+static uint64_t instrument_bytes(const struct shm_geometry *g) { return g->segwords_off - g->board_off; }
+
+Test(geometry, instruments_take_half_a_percent_at_most)
+{
+	for (uint64_t bytes = LARDER_BYTES_MIN; bytes <= UINT64_C(1) << 38; bytes = bytes * 13 / 10 / 4096 * 4096) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = bytes;
+		struct shm_geometry g = planned(o);
+		/* The smallest caches have the least that programs can coordinate by: 3 KiB. */
+		uint64_t most = bytes < 16 * MIB ? bytes / 256 : bytes / 200;
+		cr_assert_leq(instrument_bytes(&g), most > 3072 ? most : 3072, "%lu of %lu bytes", instrument_bytes(&g), bytes);
+		cr_assert(bytes < 64 * MIB || (g.series_rows >= 48 && g.histograms >= 20 && g.hot_sets >= 8 && g.trace_words >= 8192));
+	}
+}
+
+Test(geometry, instruments_asked_for_are_had)
+{
+	for (uint64_t wanted = 16 << 10; wanted <= 8 * MIB; wanted = wanted * 5 / 4) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.instrument_bytes = wanted;
+		struct shm_geometry g = planned(o);
+		cr_assert(instrument_bytes(&g) <= wanted && instrument_bytes(&g) > wanted / 2, "%lu wanted, %lu got", wanted, instrument_bytes(&g));
+		cr_assert(geometry_valid(&g, g.bytes));
+	}
+}
+
+Test(geometry, one_traced_key_in_so_many_leaves_history_for_four_times_the_size)
+{
+	for (uint64_t bytes = 16 * MIB; bytes <= UINT64_C(1) << 38; bytes *= 2) {
+		struct larder_options o = LARDER_OPTIONS_INIT;
+		o.bytes = bytes;
+		struct shm_geometry g = planned(o);
+		uint64_t traced = bytes / 184 >> g.trace_shift;
+		cr_assert(traced * 8 <= g.trace_words + g.trace_words / 4 && traced * 18 > g.trace_words, "%lu of %u", traced, g.trace_words);
+	}
+}
+
 Test(geometry, options_out_of_range_are_named)
 {
 	static const struct {
 		struct larder_options o;
 		const char *name;
 	} bad[] = {
-		{ { .size = 48, .bytes = LARDER_BYTES_MIN - 1 }, "options.bytes" },
-		{ { .size = 48, .bytes = (UINT64_C(1) << 38) + 1 }, "options.bytes" },
-		{ { .size = 48, .entry_bytes = (UINT64_C(1) << 26) + 1 }, "options.entry_bytes" },
-		{ { .size = 48, .mode = 01777 }, "options.mode" },
-		{ { .size = 48, .mode = 0400 }, "options.mode" },
-		{ { .size = 48, .segments = 31 }, "options.segments" },
-		{ { .size = 48, .segments = 4097 }, "options.segments" },
-		{ { .size = 48, .participants = 3 }, "options.participants" },
-		{ { .size = 48, .participants = 1025 }, "options.participants" },
-		{ { .size = 48, .namespaces = 15 }, "options.namespaces" },
-		{ { .size = 48, .namespaces = 4097 }, "options.namespaces" },
-		{ { .size = 48, .flags = 1u << 8 }, "options.flags" },
-		{ { .size = 48, .flags = LARDER_EXCLUSIVE | LARDER_ATTACH_ONLY }, "options.flags" },
-		{ { .size = 48, .flags = LARDER_EXCLUSIVE | LARDER_INSPECT }, "options.flags" },
-		{ { .size = 48, .create_flags = 1u << 2 }, "options.create_flags" },
+		{ { .size = 56, .bytes = LARDER_BYTES_MIN - 1 }, "options.bytes" },
+		{ { .size = 56, .bytes = (UINT64_C(1) << 38) + 1 }, "options.bytes" },
+		{ { .size = 56, .entry_bytes = (UINT64_C(1) << 26) + 1 }, "options.entry_bytes" },
+		{ { .size = 56, .mode = 01777 }, "options.mode" },
+		{ { .size = 56, .mode = 0400 }, "options.mode" },
+		{ { .size = 56, .segments = 31 }, "options.segments" },
+		{ { .size = 56, .segments = 4097 }, "options.segments" },
+		{ { .size = 56, .participants = 3 }, "options.participants" },
+		{ { .size = 56, .participants = 1025 }, "options.participants" },
+		{ { .size = 56, .namespaces = 15 }, "options.namespaces" },
+		{ { .size = 56, .namespaces = 4097 }, "options.namespaces" },
+		{ { .size = 56, .instrument_bytes = (8 << 20) + 1 }, "options.instrument_bytes" },
+		{ { .size = 56, .flags = 1u << 8 }, "options.flags" },
+		{ { .size = 56, .flags = LARDER_EXCLUSIVE | LARDER_ATTACH_ONLY }, "options.flags" },
+		{ { .size = 56, .flags = LARDER_EXCLUSIVE | LARDER_INSPECT }, "options.flags" },
+		{ { .size = 56, .create_flags = 1u << 2 }, "options.create_flags" },
 		{ { .size = 7 }, "options.size" },
-		{ { .size = 48, .bytes = LARDER_BYTES_MIN, .namespaces = 4096 }, "options.bytes" },
-		{ { .size = 48, .bytes = LARDER_BYTES_MIN, .segments = 4000 }, "options.bytes" },
+		{ { .size = 56, .bytes = LARDER_BYTES_MIN, .namespaces = 4096 }, "options.bytes" },
+		{ { .size = 56, .bytes = LARDER_BYTES_MIN, .segments = 4000 }, "options.bytes" },
 	};
 
-	cr_assert_eq(sizeof(struct larder_options), 48);
+	cr_assert_eq(sizeof(struct larder_options), 56);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct shm_geometry g;
 		message_set("nothing yet");
