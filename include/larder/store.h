@@ -71,6 +71,16 @@ struct larder_store_item {
 	enum larder_status status;
 };
 
+/* One write of several (larder_store_write_many). */
+struct larder_store_write {
+	struct larder_store_key key;
+	bool remove;       /* a delete: the rest does not matter */
+	const void *value;
+	size_t value_bytes;
+	const struct larder_set_options *options; /* NULL: LARDER_SET with LARDER_TTL_DEFAULT */
+	enum larder_status status;
+};
+
 struct larder_health {
 	bool usable;            /* operations can be expected to succeed now */
 	enum larder_status last; /* the failure seen last, LARDER_OK if none */
@@ -143,6 +153,8 @@ struct larder_store_kind {
 
 	/* optional: get, one by one.  Each item has its own status; keys may be of several namespaces. */
 	enum larder_status (*mget)(void *self, uint32_t flags, struct larder_store_item *items, size_t count);
+	/* optional: set and remove, one by one.  Each write has its own status; those of one key are done in their order. */
+	enum larder_status (*write_many)(void *self, struct larder_store_write *writes, size_t count);
 	/* optional: LARDER_UNSUPPORTED */
 	enum larder_status (*touch)(void *self, const struct larder_store_key *key, int64_t ttl_ms);
 	enum larder_status (*incr)(void *self, const struct larder_store_key *key, int64_t delta, bool create, int64_t initial,
@@ -195,6 +207,9 @@ LARDER_API enum larder_status larder_store_set(struct larder_store *store, const
 LARDER_API enum larder_status larder_store_delete(struct larder_store *store, const struct larder_store_key *key);
 LARDER_API enum larder_status larder_store_clear(struct larder_store *store, const struct larder_name *ns, bool soft);
 LARDER_API enum larder_status larder_store_mget(struct larder_store *store, uint32_t flags, struct larder_store_item *items,
+		size_t count);
+/* Sets and deletes in one go: a kind with a server behind it sends them all before it waits.  Not atomic as a whole. */
+LARDER_API enum larder_status larder_store_write_many(struct larder_store *store, struct larder_store_write *writes,
 		size_t count);
 LARDER_API enum larder_status larder_store_touch(struct larder_store *store, const struct larder_store_key *key,
 		int64_t ttl_ms);

@@ -43,6 +43,7 @@ static const char *failure_text(enum larder_status status)
 	case LARDER_CONTENDED: return "limit of tries reached";
 	case LARDER_UNSUPPORTED: return "the cache was created without stamps";
 	case LARDER_NO_MEMORY: return "out of memory";
+	case LARDER_UNREACHABLE: return "the remote store does not answer";
 	default: return "unknown status";
 	}
 }

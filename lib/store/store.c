@@ -243,6 +243,28 @@ enum larder_status larder_store_mget(struct larder_store *store, uint32_t flags,
 			: get_one_by_one(store, flags, items, count);
 }
 
+static enum larder_status write_one_by_one(struct larder_store *store, struct larder_store_write *writes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		writes[i].status = writes[i].remove ? store->kind->remove(store->self, &writes[i].key)
+				: store->kind->set(store->self, &writes[i].key, writes[i].value, writes[i].value_bytes,
+				writes[i].options, NULL);
+	return LARDER_OK;
+}
+
+enum larder_status larder_store_write_many(struct larder_store *store, struct larder_store_write *writes, size_t count)
+{
+	if (!store || (count && !writes))
+		return LARDER_INVALID;
+	for (size_t i = 0; i < count; i++) {
+		enum larder_status status = key_check(store, &writes[i].key);
+		if (status || (!writes[i].remove && writes[i].value_bytes && !writes[i].value))
+			return status ? status : LARDER_INVALID;
+	}
+	return store->kind->write_many ? store->kind->write_many(store->self, writes, count)
+			: write_one_by_one(store, writes, count);
+}
+
 enum larder_status larder_store_touch(struct larder_store *store, const struct larder_store_key *key, int64_t ttl_ms)
 {
 	enum larder_status status = key_check(store, key);

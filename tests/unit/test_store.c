@@ -77,6 +77,28 @@ Test(store, many_keys_each_have_their_status)
 	free(items[0].value.data);
 }
 
+Test(store, many_writes_are_done_in_their_order_and_each_has_its_status)
+{
+	struct larder_store_key key = key_in("a", "k"), other = key_in("a", "other");
+	struct larder_set_options add = LARDER_SET_OPTIONS_INIT;
+	char data[8];
+	struct larder_buffer value = { .data = data, .capacity = sizeof data };
+
+	add.mode = LARDER_ADD;
+	struct larder_store_write writes[] = { { .key = key, .value = "1", .value_bytes = 1 },
+		{ .key = key, .value = "2", .value_bytes = 1, .options = &add }, { .key = other, .remove = true },
+		{ .key = other, .value = "3", .value_bytes = 1 } };
+	cr_assert_eq(larder_store_write_many(store, writes, 4), LARDER_OK);
+	cr_assert_eq(writes[0].status, LARDER_OK);
+	cr_assert_eq(writes[1].status, LARDER_EXISTS);
+	cr_assert_eq(writes[2].status, LARDER_MISS);
+	cr_assert_eq(writes[3].status, LARDER_OK);
+	cr_assert_eq(larder_store_get(store, &key, 0, &value, NULL), LARDER_OK);
+	cr_assert_eq(data[0], '1');
+	writes[1].value = NULL;
+	cr_assert_eq(larder_store_write_many(store, writes, 4), LARDER_INVALID);
+}
+
 Test(store, keys_without_namespace_or_bytes_are_refused)
 {
 	struct larder_store_key key = { .bytes = "k", .count = 1 };
