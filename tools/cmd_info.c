@@ -68,28 +68,9 @@ static struct bytes command_name(const struct larder_participant_info *who)
 	return (struct bytes){ (const unsigned char *)who->command, strnlen(who->command, sizeof who->command) };
 }
 
-/* A hint for people: whether the process of that number, if it is of that name (a container has numbers of its own),
- * is stopped.  /proc/PID/stat reads: PID (COMMAND) STATE ... */
-static bool seems_stopped(const struct larder_participant_info *who)
-{
-	char path[TEXT_MAX], line[256] = "";
-	struct bytes command = command_name(who);
-
-	snprintf(path, sizeof path, "/proc/%" PRId32 "/stat", who->pid);
-	FILE *file = who->alive ? fopen(path, "re") : NULL;
-	if (!file)
-		return false;
-	const char *name = fgets(line, sizeof line, file) ? strchr(line, '(') : NULL;
-	const char *end = strrchr(line, ')');
-	fclose(file);
-	if (!name || !end || (size_t)(end - name - 1) != command.count || memcmp(name + 1, command.data, command.count))
-		return false;
-	return end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
-}
-
 static const char *state_name(const struct larder_participant_info *who)
 {
-	return seems_stopped(who) ? "stopped" : who->alive ? "alive" : "dead";
+	return participant_stopped(who) ? "stopped" : who->alive ? "alive" : "dead";
 }
 
 static void print_participant(const struct larder_participant_info *who)
@@ -106,7 +87,7 @@ static json_t *participant_json(const struct larder_participant_info *who)
 
 	json_object_set_new(object, "slot", json_number(who->slot));
 	json_object_set_new(object, "alive", json_boolean(who->alive));
-	json_object_set_new(object, "stopped", json_boolean(seems_stopped(who)));
+	json_object_set_new(object, "stopped", json_boolean(participant_stopped(who)));
 	json_object_set_new(object, "pid", json_integer(who->pid));
 	json_set_bytes(object, "command", command_name(who));
 	json_object_set_new(object, "registration", json_number(who->registration));

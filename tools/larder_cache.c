@@ -7,6 +7,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,4 +232,23 @@ void namespace_names_close(struct namespace_names *names)
 	free(names->known);
 	names->names = NULL;
 	names->known = NULL;
+}
+
+/* A hint for people: whether the process of that number, if it is of that name (a container has numbers of its own),
+ * is stopped.  /proc/PID/stat reads: PID (COMMAND) STATE ... */
+bool participant_stopped(const struct larder_participant_info *who)
+{
+	char path[TEXT_MAX], line[256] = "";
+	size_t length = strnlen(who->command, sizeof who->command);
+
+	snprintf(path, sizeof path, "/proc/%" PRId32 "/stat", who->pid);
+	FILE *file = who->alive ? fopen(path, "re") : NULL;
+	if (!file)
+		return false;
+	const char *name = fgets(line, sizeof line, file) ? strchr(line, '(') : NULL;
+	const char *end = strrchr(line, ')');
+	fclose(file);
+	if (!name || !end || (size_t)(end - name - 1) != length || memcmp(name + 1, who->command, length))
+		return false;
+	return end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
 }

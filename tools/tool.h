@@ -21,14 +21,16 @@
 
 #define TOOL_COMMANDS(X) \
 	X(create) X(destroy) X(info) X(get) X(set) X(del) X(incr) X(touch) X(ls) X(namespace) X(flush) X(stat) \
-	X(check) X(dump) X(load) X(help)
+	X(check) X(doctor) X(dump) X(load) X(help)
 
 enum tool_exit {
 	TOOL_OK = 0,
 	TOOL_NOT_FOUND = 1, /* no such key, namespace, cache; a condition (--add, --if-version) that does not hold */
 	TOOL_USAGE = 2,     /* the command line is wrong */
 	TOOL_FAILED = 3,    /* the system or the cache said no; check: faults were found */
-	TOOL_DAMAGED = 4    /* load: the file is damaged */
+	TOOL_DAMAGED = 4,   /* load: the file is damaged */
+	TOOL_ADVICE = 5,    /* doctor: something would work better otherwise */
+	TOOL_FAULT = 6      /* doctor: something does not work, or loses what it should keep */
 };
 
 struct command {
@@ -117,6 +119,9 @@ struct namespace_names {
 int namespace_names_open(struct namespace_names *names, struct larder *cache);
 const char *namespace_name(struct namespace_names *names, uint32_t ns); /* "?" if there is none of that number */
 void namespace_names_close(struct namespace_names *names);
+
+/* Whether a participant that is alive seems to be stopped: a hint for people, from /proc. */
+bool participant_stopped(const struct larder_participant_info *who);
 
 /* Exit code that stands for a status. */
 int status_exit(enum larder_status status);

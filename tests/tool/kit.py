@@ -21,9 +21,9 @@ from pathlib import Path
 LARDER, SOURCE, MANUAL, WORKER = (Path(argument).resolve() for argument in sys.argv[1:5])
 SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32))
 RANDOM = random.Random(SEED)
-FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED = range(5)
+FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED, ADVICE, FAULT = range(7)
 COMMANDS = ["create", "destroy", "info", "get", "set", "del", "incr", "touch", "ls", "namespace", "flush", "stat",
-            "check", "dump", "load", "help"]
+            "check", "doctor", "dump", "load", "help"]
 TESTS = []
 
 

@@ -4,6 +4,7 @@
  *
  *     worker hold CACHE          sets a key, says "ready" and stays attached until standard input ends
  *     worker fill CACHE COUNT    sets COUNT keys key:0 ..., of 0 to 299 bytes, every other one with a time to live
+ *     worker ask CACHE COUNT     gets COUNT keys key:0 ..., whether they are there or not
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
  *
  * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
@@ -50,6 +51,16 @@ static void fill(struct larder *cache, unsigned long count)
 	}
 }
 
+static void ask(struct larder *cache, unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		char key[32], value[300];
+		int length = snprintf(key, sizeof key, "key:%lu", i);
+		enum larder_status status = larder_get(cache, 0, key, (size_t)length, value, sizeof value, NULL);
+		check(status == LARDER_MISS ? LARDER_OK : status);
+	}
+}
+
 /* Some values are larger than a segment of a small cache. */
 static size_t compose(char *value, const char *key)
 {
@@ -86,13 +97,15 @@ int main(int argc, char **argv)
 	struct larder *cache;
 
 	if (argc < 3)
-		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | write CACHE SEED");
+		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | write CACHE SEED");
 	if (larder_open(argv[2], 0, &cache) < 0)
 		errx(1, "%s", larder_message());
 	if (!strcmp(argv[1], "hold"))
 		hold(cache);
 	else if (!strcmp(argv[1], "fill") && argc == 4)
 		fill(cache, strtoul(argv[3], NULL, 10));
+	else if (!strcmp(argv[1], "ask") && argc == 4)
+		ask(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "write") && argc == 4)
 		write_on(cache, (unsigned)strtoul(argv[3], NULL, 10));
 	larder_close(&cache);
