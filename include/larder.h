@@ -82,7 +82,8 @@ enum larder_status {
 	LARDER_CONTENDED = -19,   /* the limit of tries was reached */
 	LARDER_UNSUPPORTED = -20, /* the cache was created without what this call needs (stamps: cas) */
 	LARDER_NO_MEMORY = -21,   /* this process has no memory left for its own bookkeeping */
-	LARDER_UNREACHABLE = -22  /* a remote store did not answer, or is known not to: what was asked may or may not be done */
+	LARDER_UNREACHABLE = -22, /* a remote store did not answer, or is known not to: what was asked may or may not be done */
+	LARDER_REFUSED = -23      /* a remote store answered with an error: larder_message() says which */
 };
 
 /* The status as a short English phrase; static, never NULL.  Wait-free, async-signal-safe. */

@@ -44,6 +44,7 @@ static const char *failure_text(enum larder_status status)
 	case LARDER_UNSUPPORTED: return "the cache was created without stamps";
 	case LARDER_NO_MEMORY: return "out of memory";
 	case LARDER_UNREACHABLE: return "the remote store does not answer";
+	case LARDER_REFUSED: return "the remote store answered with an error";
 	default: return "unknown status";
 	}
 }

@@ -39,6 +39,8 @@ SAME(LARDER_DAMAGED, -18);
 SAME(LARDER_CONTENDED, -19);
 SAME(LARDER_UNSUPPORTED, -20);
 SAME(LARDER_NO_MEMORY, -21);
+SAME(LARDER_UNREACHABLE, -22);
+SAME(LARDER_REFUSED, -23);
 SAME(LARDER_TTL_DEFAULT, 0);
 SAME(LARDER_TTL_NONE, -1);
 SAME(LARDER_TTL_KEEP, -2);
@@ -61,8 +63,8 @@ SAME(offsetof(struct larder_set_options, size), 0);
 
 static bool every_status_has_words_of_its_own(void)
 {
-	for (int a = LARDER_NO_MEMORY; a <= LARDER_END; a++)
-		for (int b = LARDER_NO_MEMORY; b < a; b++) {
+	for (int a = LARDER_REFUSED; a <= LARDER_END; a++)
+		for (int b = LARDER_REFUSED; b < a; b++) {
 			const char *words = larder_strerror((enum larder_status)a);
 			if (!words || !*words || !strcmp(words, larder_strerror((enum larder_status)b)))
 				return false;
