@@ -21,7 +21,7 @@
 
 #define TOOL_COMMANDS(X) \
 	X(create) X(destroy) X(info) X(get) X(set) X(del) X(incr) X(touch) X(ls) X(namespace) X(flush) X(stat) \
-	X(check) X(doctor) X(dump) X(load) X(help)
+	X(check) X(doctor) X(dump) X(load) X(migrate) X(help)
 
 enum tool_exit {
 	TOOL_OK = 0,

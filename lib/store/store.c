@@ -226,8 +226,7 @@ static enum larder_status get_one_by_one(struct larder_store *store, uint32_t fl
 		size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		items[i].status = larder_store_get(store, &items[i].key, flags & ~(uint32_t)LARDER_MGET_META, &items[i].value,
-				flags & LARDER_MGET_META ? &items[i].meta : NULL);
+		items[i].status = larder_store_get(store, &items[i].key, flags, &items[i].value, &items[i].meta);
 	return LARDER_OK;
 }
 

@@ -23,7 +23,7 @@ SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32
 RANDOM = random.Random(SEED)
 FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED, ADVICE, FAULT = range(7)
 COMMANDS = ["create", "destroy", "info", "get", "set", "del", "incr", "touch", "ls", "namespace", "flush", "stat",
-            "check", "doctor", "dump", "load", "help"]
+            "check", "doctor", "dump", "load", "migrate", "help"]
 TESTS = []
 
 
