@@ -48,9 +48,9 @@ static enum view_result look(const struct region *r, const struct word *slot, st
 static bool start_noted(const struct region *r, uint64_t place, uint64_t inc_low)
 {
 	uint32_t segment = region_segment_of(r, place);
-	uint64_t unit = place & (geo_units(&r->geo) - 1);
-	uint64_t w = load_acquire(&region_starts(r, segment)[unit / STARTS_PER_WORD]);
-	return (w >> STARTS_TAG_SHIFT & ((1u << SLOT_INC_BITS) - 1)) == inc_low && w >> unit % STARTS_PER_WORD & 1;
+	uint64_t line = (place & (geo_units(&r->geo) - 1)) / LINE_UNITS;
+	uint64_t w = load_acquire(&region_starts(r, segment)[line / STARTS_PER_WORD]);
+	return (w >> STARTS_TAG_SHIFT & ((1u << SLOT_INC_BITS) - 1)) == inc_low && w >> line % STARTS_PER_WORD & 1;
 }
 
 /* The same key committed in a higher slot of its probe, while this slot still holds what it held. */
@@ -122,7 +122,7 @@ static bool segment_sound(const struct region *r, uint32_t segment, uint64_t w, 
 	if (*what == NULL && life_value(cursor) > geo_units(&r->geo))
 		*what = "cursor";
 	for (unsigned lane = 0; lane < SEGMENT_LANES && *what == NULL; lane++)
-		if (life_is(load_acquire(&s->progress[lane]), segword_life(w)) && life_value(load_acquire(&s->progress[lane])) > r->geo.start_words)
+		if (life_is(load_acquire(&s->progress[lane]), segword_life(w)) && life_value(load_acquire(&s->progress[lane])) > geo_blocks(&r->geo))
 			*what = "progress";
 	return *what == NULL;
 }

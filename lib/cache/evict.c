@@ -14,10 +14,9 @@
 #define NO_SURVIVORS (RELINK << 1)
 #define PRESSED_SEGMENTS 4u /* walked for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
-#define PROMOTE_HITS 2u  /* entries of the small pool used this often move to main */
 #define RELINK_SAMPLE 32u
 #define RELINK_PERCENT 90u
-#define CHUNK_WORDS 4u   /* start words walked for one CAS of progress */
+#define CHUNK_BLOCKS 1u  /* walked for one CAS of progress */
 
 enum step { STEP_DONE, STEP_BLOCKED, STEP_NONE };
 
@@ -92,7 +91,7 @@ static bool settle_undecided(struct actor *a, struct survivor *s)
 static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 {
 	enum life life = entry_life(a->region, &s->entry);
-	uint8_t used = octet_load_hint(s->frequency) & 3;
+	uint8_t used = octet_load_hint(s->frequency) & FREQUENCY_MAX;
 	if (life == LIFE_EXPIRED || life == LIFE_FLUSHED) {
 		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
 	} else if (segword & NO_SURVIVORS) {
@@ -114,29 +113,40 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 	}
 }
 
-/* What is read of an entry before it was found in a slot, and held, is a hint. */
-static bool hash_at(const struct region *r, uint64_t place, uint64_t *hash)
+/* Where an entry may begin: a hint, until a slot leads there. */
+struct candidate {
+	uint64_t place;
+	uint64_t hash;
+	uint32_t units;
+};
+
+/* Could an entry begin here?  Any eight bytes of a value may look like a head; most do not. */
+static bool candidate_at(const struct region *r, uint64_t place, struct candidate *c)
 {
 	_Alignas(uint64_t) unsigned char copy[ENTRY_HINT_BYTES];
 	struct entry e;
-	if (!entry_open_hint(&e, r, place, copy))
+	if (!entry_open_hint(&e, r, place, copy) || head_status(e.head) == ENTRY_UNBORN)
 		return false;
-	*hash = key_hash(r, e.key, e.key_bytes, entry_namespace(&e), head_kind(e.head) == KIND_CHUNK);
-	__builtin_prefetch(&region_group(r, hash_group(r, *hash))->home[hash_home(*hash)]);
+	c->place = place;
+	c->units = e.units;
+	c->hash = key_hash(r, e.key, e.key_bytes, entry_namespace(&e), head_kind(e.head) == KIND_CHUNK);
+	__builtin_prefetch(&region_group(r, hash_group(r, c->hash))->home[hash_home(c->hash)]);
 	return true;
 }
 
-static void evict_entry(struct actor *a, uint64_t place, uint64_t hash, uint64_t segword)
+/* False: no slot leads there; it is dead, or was never an entry. */
+static bool evict_entry(struct actor *a, const struct candidate *c, uint64_t segword)
 {
-	struct survivor s = { .hash = hash };
-	s.slot = index_slot_of(a->region, hash, place, segword_inc(segword), &s.frequency);
+	struct survivor s = { .hash = c->hash };
+	s.slot = index_slot_of(a->region, c->hash, c->place, segword_inc(segword), &s.frequency);
 	if (s.slot == NULL)
-		return;
-	s.word = slot_word(hash_tag(hash), place, segword_inc(segword));
+		return false;
+	s.word = slot_word(hash_tag(c->hash), c->place, segword_inc(segword));
 	if (!slot_hold(a, HAZARD_WALK, s.slot, s.word) || !slot_open(a, s.word, &s.entry))
-		return;
+		return true;
 	if (settle_undecided(a, &s))
 		judge(a, &s, segword);
+	return true;
 }
 
 /* ---- Walking ------------------------------------------------------------------------------------------------------------------- */
@@ -148,26 +158,53 @@ static uint64_t starts_of(const struct region *r, uint32_t segment, uint32_t wor
 	return ours ? w & ((UINT64_C(1) << STARTS_TAG_SHIFT) - 1) : 0;
 }
 
-static void walk_word(struct actor *a, uint32_t segment, uint32_t word, uint64_t segword)
+/* The lines of a block in which entries begin. */
+static uint32_t block_starts(const struct region *r, uint32_t segment, uint32_t block, uint64_t inc)
 {
-	const struct region *r = a->region;
-	uint64_t place[STARTS_PER_WORD], hash[STARTS_PER_WORD];
+	return starts_of(r, segment, block / WORD_BLOCKS, inc) >> block % WORD_BLOCKS * BLOCK_LINES & ((1u << BLOCK_LINES) - 1);
+}
+
+/* Candidates from *unit on, each behind the one before it: so entries lie, if none was cut off.  Returns their number. */
+static unsigned block_chain(const struct region *r, uint64_t base, uint32_t starts, struct candidate *c)
+{
 	unsigned n = 0;
-	for (uint64_t starts = starts_of(r, segment, word, segword_inc(segword)); starts != 0; starts &= starts - 1) {
-		uint64_t unit = (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts);
-		if (unit >= geo_units(&r->geo))
-			break;
-		place[n] = geo_place(&r->geo, segment, unit);
-		n += hash_at(r, place[n], &hash[n]);
+	for (uint32_t unit = 0; unit < BLOCK_UNITS;) {
+		bool begins = starts >> unit / LINE_UNITS & 1;
+		if (begins && candidate_at(r, base + unit, &c[n]))
+			unit += c[n++].units;
+		else
+			unit += begins ? 1 : LINE_UNITS - unit % LINE_UNITS;
 	}
+	return n;
+}
+
+/* No slot leads to this candidate: what it covers may hide others. */
+static void walk_inside(struct actor *a, uint64_t base, uint32_t starts, const struct candidate *c, uint64_t segword)
+{
+	struct candidate inner;
+	uint64_t end = c->place + c->units - base < BLOCK_UNITS ? c->place + c->units - base : BLOCK_UNITS;
+	for (uint64_t unit = c->place - base + 1; unit < end; unit++)
+		if (starts >> unit / LINE_UNITS & 1 && candidate_at(a->region, base + unit, &inner))
+			(void)evict_entry(a, &inner, segword);
+}
+
+/* Nothing is written in this segment any more, and an entry that a slot leads to is where it seems to be: no other begins
+ * inside of it.  So every start is a candidate of the chain, or lies inside of one that no slot leads to. */
+static void walk_block(struct actor *a, uint32_t segment, uint32_t block, uint64_t segword)
+{
+	struct candidate chain[BLOCK_UNITS / 2];
+	uint64_t base = geo_place(&a->region->geo, segment, (uint64_t)block * BLOCK_UNITS);
+	uint32_t starts = block_starts(a->region, segment, block, segword_inc(segword));
+	unsigned n = block_chain(a->region, base, starts, chain);
 	for (unsigned i = 0; i < n; i++)
-		evict_entry(a, place[i], hash[i], segword);
+		if (!evict_entry(a, &chain[i], segword))
+			walk_inside(a, base, starts, &chain[i], segword);
 	hazard_clear(a, HAZARD_WALK);
 }
 
-static uint32_t lane_begin(const struct region *r, unsigned lane) { return r->geo.start_words * lane / SEGMENT_LANES; }
+static uint32_t lane_begin(const struct region *r, unsigned lane) { return (uint32_t)((uint64_t)geo_blocks(&r->geo) * lane / SEGMENT_LANES); }
 
-/* Words of the lane walked so far in this life. */
+/* Blocks of the lane walked so far in this life. */
 static uint32_t lane_done(const struct region *r, uint32_t segment, unsigned lane, uint64_t life)
 {
 	uint64_t w = load_acquire(&region_segment(r, segment)->progress[lane]);
@@ -179,6 +216,8 @@ static bool lane_open(const struct region *r, uint32_t segment, unsigned lane, u
 	return lane_done(r, segment, lane, life) < lane_begin(r, lane + 1) - lane_begin(r, lane);
 }
 
+static uint8_t walker_hint(const struct actor *a) { return (uint8_t)(a->slot % UINT8_MAX + 1); }
+
 /* A lane that is not done: rather one that nobody else is at work in.  SEGMENT_LANES: all are done. */
 static unsigned choose_lane(const struct actor *a, uint32_t segment, uint64_t life)
 {
@@ -187,8 +226,8 @@ static unsigned choose_lane(const struct actor *a, uint32_t segment, uint64_t li
 		unsigned lane = (a->slot + i) % SEGMENT_LANES;
 		if (!lane_open(a->region, segment, lane, life))
 			continue;
-		uint64_t walker = load_hint(&region_segment(a->region, segment)->walker[lane]);
-		if (walker == 0 || walker == a->slot + UINT64_C(1))
+		uint8_t walker = octet_load_hint(&region_segment(a->region, segment)->walker[lane]);
+		if (walker == 0 || walker == walker_hint(a))
 			return lane;
 		open = lane;
 	}
@@ -201,20 +240,20 @@ static void walk_lane(struct actor *a, uint32_t segment, unsigned lane, uint64_t
 	struct shm_segment *s = region_segment(a->region, segment);
 	uint64_t life = segword_life(segword), seen = load_acquire(&s->progress[lane]);
 	uint32_t done = life_is(seen, life) ? (uint32_t)life_value(seen) : 0;
-	uint32_t words = lane_begin(a->region, lane + 1) - lane_begin(a->region, lane);
-	uint32_t end = done + CHUNK_WORDS < words ? done + CHUNK_WORDS : words;
-	store_hint(&s->walker[lane], a->slot + UINT64_C(1));
+	uint32_t blocks = lane_begin(a->region, lane + 1) - lane_begin(a->region, lane);
+	uint32_t end = done + CHUNK_BLOCKS < blocks ? done + CHUNK_BLOCKS : blocks;
+	octet_store_hint(&s->walker[lane], walker_hint(a));
 #if LARDER_FAULT == 1
 	cas_acq_rel(&s->progress[lane], seen, life_word(life, end));
 #endif
-	for (uint32_t word = done; word < end; word++)
-		walk_word(a, segment, lane_begin(a->region, lane) + word, segword);
+	for (uint32_t block = done; block < end; block++)
+		walk_block(a, segment, lane_begin(a->region, lane) + block, segword);
 #if LARDER_FAULT != 1
 	/* WALKED (release): the slots of these starts are dealt with. */
 	cas_acq_rel(&s->progress[lane], seen, life_word(life, end));
 #endif
-	store_hint(&s->walker[lane], 0);
-	uint64_t units = (uint64_t)(end - done) * STARTS_PER_WORD;
+	octet_store_hint(&s->walker[lane], 0);
+	uint64_t units = (uint64_t)(end - done) * BLOCK_UNITS;
 	*budget = *budget > units ? *budget - units : 0;
 }
 
@@ -224,7 +263,9 @@ static bool ask_now(struct actor *a, bool urgent) { return urgent || ++a->asked 
 
 static enum step blocked(struct actor *a, uint32_t segment, uint32_t blocker)
 {
-	store_hint(&region_segment(a->region, segment)->blocker, blocker + UINT64_C(1));
+	struct shm_segment *s = region_segment(a->region, segment);
+	octet_store_hint(&s->blocker[0], (uint8_t)(blocker + 1));
+	octet_store_hint(&s->blocker[1], (uint8_t)((blocker + 1) >> 8));
 	count(a, blocked, 1);
 	return STEP_BLOCKED;
 }
@@ -306,23 +347,29 @@ static enum step step_segment(struct actor *a, uint32_t segment, uint64_t *budge
 
 /* ---- Choosing ------------------------------------------------------------------------------------------------------------------------ */
 
-/* Would most of it survive?  A sample of its starts, spread evenly. */
+/* The first entry of a line that a slot leads to has been used lately. */
+static bool line_is_hot(const struct region *r, uint64_t place, uint64_t inc)
+{
+	struct candidate c;
+	struct octet *frequency;
+	for (unsigned unit = 0; unit < LINE_UNITS; unit++)
+		if (candidate_at(r, place + unit, &c) && index_slot_of(r, c.hash, c.place, inc, &frequency) != NULL)
+			return octet_load_hint(frequency) != 0;
+	return false;
+}
+
+/* Would most of it survive?  A sample of its starts, spread evenly: the first of each block that is looked at. */
 static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
 {
 	const struct region *r = a->region;
-	unsigned seen = 0, hot = 0, step = r->geo.start_words / RELINK_SAMPLE + 1;
-	for (uint32_t word = actor_random(a) % step; word < r->geo.start_words; word += step) {
-		uint64_t starts = starts_of(r, segment, word, segword_inc(w)), hash;
+	uint32_t seen = 0, hot = 0, blocks = geo_blocks(&r->geo), step = blocks / RELINK_SAMPLE + 1;
+	for (uint32_t block = actor_random(a) % step; block < blocks; block += step) {
+		uint32_t starts = block_starts(r, segment, block, segword_inc(w));
 		if (starts == 0)
 			continue;
-		uint64_t unit = (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(starts);
-		if (unit >= geo_units(&r->geo))
-			continue; /* damage: past the end of the segment, and of the last one past the mapping */
-		uint64_t place = geo_place(&r->geo, segment, unit);
-		struct octet *frequency;
+		uint64_t line = (uint64_t)block * BLOCK_LINES + (unsigned)__builtin_ctz(starts);
 		seen++;
-		if (hash_at(r, place, &hash) && index_slot_of(r, hash, place, segword_inc(w), &frequency) != NULL)
-			hot += octet_load_hint(frequency) != 0;
+		hot += line_is_hot(r, geo_place(&r->geo, segment, line * LINE_UNITS), segword_inc(w));
 	}
 	return seen != 0 && hot * 100 >= seen * RELINK_PERCENT;
 }
@@ -418,7 +465,7 @@ void evict_share_slow(struct actor *a, uint32_t units)
 static bool work_for_room(struct actor *a, bool live)
 {
 	/* Enough for every segment to be walked once in each turn that its frequencies allow. */
-	uint64_t limit = (uint64_t)a->region->geo.segments * (a->region->geo.start_words / CHUNK_WORDS + 4 + 2 * SEGMENT_LANES) * 8;
+	uint64_t limit = (uint64_t)a->region->geo.segments * (geo_blocks(&a->region->geo) / CHUNK_BLOCKS + 4 + 2 * SEGMENT_LANES) * 8;
 	uint64_t walked = 0;
 	for (uint64_t steps = 0; steps < limit; steps++) {
 		uint64_t budget = UINT64_MAX;

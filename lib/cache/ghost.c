@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Ghosts: one word is a queue of four 16-bit fingerprints, the newest lowest, changed by one CAS.  A hint and nothing
+ * Ghosts: one word is a queue of seven 9-bit fingerprints, the newest lowest, changed by one CAS.  A hint and nothing
  * more: a lost CAS loses a ghost, a fingerprint met by accident sends a key to the main pool too early.
  *
- * As many words are in use as hold one ghost for each entry of the main pool: fewer forget keys that would have earned
+ * As many words are in use as hold a few more ghosts than the main pool has entries: fewer forget keys that would have earned
  * their place, more remember what any FIFO would have forgotten, and let scans into main.
  */
 #include "cache/ghost.h"
+
+#define GHOST_PERCENT 120u /* of the entries in main: a word of seven loses the sharp edge of a FIFO */
+#define GHOST_MASK ((UINT64_C(1) << GHOST_BITS) - 1)
+#define WORD_MASK ((UINT64_C(1) << GHOST_BITS * GHOSTS_PER_WORD) - 1)
 
 static struct word *ghost_word(const struct region *r, uint64_t hash)
 {
@@ -18,7 +22,7 @@ static struct word *ghost_word(const struct region *r, uint64_t hash)
 
 static uint64_t fingerprint(uint64_t hash)
 {
-	uint64_t print = (hash ^ hash >> 29) & 0xffff;
+	uint64_t print = (hash ^ hash >> 29) & GHOST_MASK;
 	return print + (print == 0);
 }
 
@@ -26,7 +30,7 @@ void ghost_add(const struct region *r, uint64_t hash)
 {
 	struct word *w = ghost_word(r, hash);
 	uint64_t seen = load_hint(w);
-	cas_acq_rel(w, seen, seen << 16 | fingerprint(hash));
+	cas_acq_rel(w, seen, (seen << GHOST_BITS & WORD_MASK) | fingerprint(hash));
 }
 
 bool ghost_take(const struct region *r, uint64_t hash)
@@ -34,11 +38,11 @@ bool ghost_take(const struct region *r, uint64_t hash)
 	struct word *w = ghost_word(r, hash);
 	uint64_t seen = load_hint(w), print = fingerprint(hash);
 	for (unsigned i = 0; i < GHOSTS_PER_WORD; i++) {
-		uint64_t lane = UINT64_C(0xffff) << 16 * i;
-		if ((seen & lane) >> 16 * i != print)
+		unsigned shift = GHOST_BITS * i;
+		if ((seen >> shift & GHOST_MASK) != print)
 			continue;
-		uint64_t below = seen & ((UINT64_C(1) << 16 * i) - 1);
-		uint64_t above = i == 3 ? 0 : seen >> 16 * (i + 1) << 16 * i;
+		uint64_t below = seen & ((UINT64_C(1) << shift) - 1);
+		uint64_t above = (seen & WORD_MASK) >> (shift + GHOST_BITS) << shift;
 		cas_acq_rel(w, seen, above | below);
 		return true;
 	}
@@ -54,7 +58,7 @@ void ghost_fit(struct actor *a, uint32_t main_segments)
 	if (sets < 64 || bytes < sets)
 		return;
 	uint64_t entries = ((uint64_t)main_segments << r->geo.segment_shift) / (bytes / sets);
-	uint64_t wanted = entries / GHOSTS_PER_WORD + 1;
+	uint64_t wanted = entries * GHOST_PERCENT / 100 / GHOSTS_PER_WORD + 1;
 	if (wanted > r->geo.ghost_words)
 		wanted = r->geo.ghost_words;
 	/* Each change moves the ghosts to other words: only a large one is worth it. */

@@ -21,7 +21,6 @@
 #define ENTRY_BYTES_DEFAULT 160u
 #define ENTRY_BYTES_MAX (UINT64_C(1) << 26)
 #define MODE_DEFAULT 0600u
-#define NAMESPACES_DEFAULT 256u
 
 #define SEGMENTS_MIN 32u
 #define SEGMENTS_MAX 4096u
@@ -31,9 +30,11 @@
 #define SEGMENT_ENTRIES 64u /* less waste at their ends */
 #define SEGMENT_SHIFT_MAX 26u
 #define PARTICIPANTS_MIN 4u
+#define PARTICIPANTS_LEAST 16u /* by default */
 #define PARTICIPANTS_USUAL 64u
 #define PARTICIPANTS_MAX 1024u
 #define NAMESPACES_MIN 16u
+#define NAMESPACES_USUAL 256u
 #define NAMESPACES_MAX 4096u
 #define CLASSES_USUAL 6u
 #define CLASSES_MAX 16u
@@ -60,14 +61,16 @@ _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UIN
 #define TRACE_SHIFT_MAX 24u
 #define TRACE_ENTRIES 8u /* words of the trace for each key in the cache that is traced: history for a cache of four times the size */
 
-/* Head and optional fields of an entry of the usual kind. */
+/* Head and optional fields of an entry of the usual kind: the head, and with it version, time of creation and expiry. */
 #define ENTRY_OVERHEAD_BYTES 24u
+#define ENTRY_OVERHEAD_PLAIN_BYTES 8u
 #define GROUP_SLOTS (BUCKET_SLOTS * (GROUP_HOMES + GROUP_OVERFLOWS))
-#define LOAD_PERCENT 68u
-/* Where sizes are mixed, those that stay are smaller than the mean, and many; for large ones an index for entries of this
- * size costs two percent, and one too small costs a third of the cache. */
-#define INDEX_ENTRY_MAX 640u
-#define GHOST_PERCENT 90u /* of the entries expected: as many as the main pool has */
+#define LOAD_PERCENT 70u
+/* Where sizes are mixed, those that stay are smaller than the mean, and many: an index that is too small costs a third of
+ * the cache, one that is too large for entries of 4 KiB costs a third of a percent. */
+#define INDEX_ENTRY_USUAL 1024u
+#define INDEX_ENTRY_MAX 4096u
+#define GHOST_PERCENT 110u /* of the entries expected: a fifth more than the main pool has */
 
 #define OPEN_FLAGS_ALL (LARDER_ATTACH_ONLY | LARDER_EXCLUSIVE | LARDER_INSPECT | LARDER_PREFAULT | LARDER_LOCK | LARDER_NO_DUMP \
 		| LARDER_HUGE | LARDER_GUARD)
@@ -140,9 +143,12 @@ static void fill_defaults(struct larder_options *o)
 	o->bytes = o->bytes != 0 ? o->bytes : BYTES_DEFAULT;
 	o->entry_bytes = o->entry_bytes != 0 ? o->entry_bytes : ENTRY_BYTES_DEFAULT;
 	o->mode = o->mode != 0 ? o->mode : MODE_DEFAULT;
-	o->namespaces = o->namespaces != 0 ? o->namespaces : NAMESPACES_DEFAULT;
+	/* Of a small cache both together take a percent at most. */
+	if (o->namespaces == 0)
+		for (o->namespaces = NAMESPACES_MIN; o->namespaces < NAMESPACES_USUAL && o->namespaces < o->bytes >> 17;)
+			o->namespaces *= 2;
 	if (o->participants == 0)
-		o->participants = (uint32_t)clamp(o->bytes >> 18, least(o->bytes >> 15, PARTICIPANTS_USUAL), PARTICIPANTS_MAX);
+		o->participants = (uint32_t)clamp(o->bytes >> 18, clamp(o->bytes >> 17, PARTICIPANTS_LEAST, PARTICIPANTS_USUAL), PARTICIPANTS_MAX);
 }
 
 enum larder_status options_read(struct larder_options *out, const struct larder_options *in)
@@ -171,8 +177,8 @@ enum larder_status options_read(struct larder_options *out, const struct larder_
 
 static uint64_t start_words(uint32_t segment_shift)
 {
-	uint64_t units = UINT64_C(1) << (segment_shift - UNIT_SHIFT);
-	return (units + STARTS_PER_WORD - 1) / STARTS_PER_WORD;
+	uint64_t lines = (UINT64_C(1) << segment_shift) / LINE_BYTES;
+	return (lines + STARTS_PER_WORD - 1) / STARTS_PER_WORD;
 }
 
 /* Offsets from counts.  Each area begins on a line; the arena, and what processes write most, on a page. */
@@ -255,12 +261,29 @@ static uint64_t end_of(const struct shm_geometry *g)
 	return g->arena_off + ((uint64_t)g->segments << g->segment_shift);
 }
 
+/* Bytes in a segment that an entry of the usual size takes. */
+static uint64_t stored_bytes(const struct shm_geometry *g, uint64_t entry_bytes)
+{
+	return round_up(entry_bytes + (g->create_flags & LARDER_PLAIN ? ENTRY_OVERHEAD_PLAIN_BYTES : ENTRY_OVERHEAD_BYTES), UNIT_BYTES);
+}
+
+/* The size for which the index has room: of large entries, the geometric mean of theirs and the usual one. */
+static uint64_t indexed_bytes(uint64_t stored)
+{
+	uint64_t size = INDEX_ENTRY_USUAL;
+
+	if (stored <= INDEX_ENTRY_USUAL)
+		return stored;
+	while (size < INDEX_ENTRY_MAX && size * size < stored * INDEX_ENTRY_USUAL)
+		size += INDEX_ENTRY_USUAL / 16;
+	return size;
+}
+
 /* The counts that depend on the arena, for entries of entry_bytes. */
 static void set_segments(struct shm_geometry *g, uint32_t segments, uint32_t segment_shift, uint64_t entry_bytes)
 {
 	uint64_t arena = (uint64_t)segments << segment_shift;
-	uint64_t stored = least(round_up(entry_bytes + ENTRY_OVERHEAD_BYTES, UNIT_BYTES), INDEX_ENTRY_MAX);
-	uint64_t entries = arena / stored;
+	uint64_t entries = arena / indexed_bytes(stored_bytes(g, entry_bytes));
 
 	g->segments = segments;
 	g->segment_shift = segment_shift;

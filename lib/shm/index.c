@@ -330,22 +330,31 @@ enum search index_delete(struct actor *a, const struct key *k, bool (*live)(stru
 
 /* ---- A full probe --------------------------------------------------------------------------------------------------------------------- */
 
-/* The coldest slot of the probe, of equals the one in the oldest segment; PROBE_SLOTS if one is empty already. */
+/* Who is to go when a probe is full: first what the small pool would drop, then by use. */
+static uint32_t slot_rank(const struct region *r, uint64_t place, uint32_t frequency)
+{
+	bool small = segword_pool(load_acquire(region_segword(r, region_segment_of(r, place)))) == POOL_SMALL;
+	return small && frequency < PROMOTE_HITS ? frequency : frequency + FREQUENCY_MAX + 1;
+}
+
+/* The slot of the lowest rank, of equals the one in the oldest segment; PROBE_SLOTS if one is empty already. */
 static unsigned coldest(const struct actor *a, const struct key *k, uint32_t not_these)
 {
 	const struct region *r = a->region;
 	unsigned best = PROBE_SLOTS;
-	uint32_t best_frequency = UINT32_MAX, best_age = 0;
+	uint32_t best_rank = UINT32_MAX, best_age = 0;
 	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
 		uint64_t seen = load_acquire(probe_slot(k, at));
-		uint32_t frequency = octet_load_hint(probe_frequency(k, at)) & 3u;
-		if (not_these >> at & 1 || slot_place(seen) >= r->places || frequency > best_frequency)
+		if (not_these >> at & 1 || slot_place(seen) >= r->places)
+			continue;
+		uint32_t rank = slot_rank(r, slot_place(seen), octet_load_hint(probe_frequency(k, at)) & FREQUENCY_MAX);
+		if (rank > best_rank)
 			continue;
 		uint32_t age = segment_age(r, region_segment_of(r, slot_place(seen)));
-		if (frequency == best_frequency && age <= best_age)
+		if (rank == best_rank && age <= best_age)
 			continue;
 		best = at;
-		best_frequency = frequency;
+		best_rank = rank;
 		best_age = age;
 	}
 	return best;

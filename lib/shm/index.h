@@ -55,7 +55,7 @@ static inline void frequency_use(struct octet *f)
 {
 #ifndef LARDER_ABLATE_FREQUENCY
 	uint8_t now = octet_load_hint(f);
-	if (now < 3)
+	if (now < FREQUENCY_MAX)
 		octet_store_hint(f, (uint8_t)(now + 1));
 #else
 	(void)f;

@@ -109,11 +109,17 @@ static inline uint64_t life_word(uint64_t life, uint64_t value) { return life <<
 static inline uint64_t life_value(uint64_t w) { return w & ((1u << LIFE_VALUE_BITS) - 1); }
 static inline bool life_is(uint64_t w, uint64_t life) { return w >> LIFE_VALUE_BITS == (life & (UINT64_MAX >> LIFE_VALUE_BITS)); }
 
-/* Start bitmap word: 16 bits of incarnation, 48 units.  Only a writer that holds its segment by a hazard changes it, so
- * the word cannot recur under it; a tag that is right by accident shows starts that are none, and a walker believes a
- * start only when a slot leads to it. */
+/* Start bitmap word: 16 bits of incarnation, 48 lines of the arena; a bit set: at least one entry begins in that line.
+ * Only a writer that holds its segment by a hazard changes it, so the word cannot recur under it.  In which unit of the
+ * line entries begin is found by trying: a walker believes a start only when a slot leads to it, so a bit (or a tag) that
+ * is right by accident does no harm.  A BLOCK, a third of a word, is what a walker deals with in one go. */
 #define STARTS_PER_WORD 48u
 #define STARTS_TAG_SHIFT 48u
+#define LINE_UNITS (LINE_BYTES / UNIT_BYTES)
+#define BLOCK_LINES 16u
+#define BLOCK_UNITS (BLOCK_LINES * LINE_UNITS)
+#define WORD_BLOCKS (STARTS_PER_WORD / BLOCK_LINES)
+_Static_assert(STARTS_PER_WORD % BLOCK_LINES == 0, "a block lies in one word");
 
 /* ---- Entry -----------------------------------------------------------------------------------------------------------
  *
@@ -177,6 +183,9 @@ struct shm_entry {
 #define GROUP_OVERFLOWS 2u
 #define PROBE_SLOTS (BUCKET_SLOTS * (1 + GROUP_OVERFLOWS)) /* slots that a key can be in: its home's, then the overflow's */
 
+#define FREQUENCY_MAX 3u
+#define PROMOTE_HITS 2u /* entries of the small pool used this often move to main */
+
 /* One line.  frequency[i]: recent use of slot[i]'s entry, two bits, a hint.  spill (homes only): bit b set once any key of
  * this home was ever committed in overflow line b; never cleared. */
 struct shm_bucket {
@@ -194,17 +203,19 @@ _Static_assert(sizeof(struct shm_group) == 10 * LINE_BYTES, "eight homes and the
 
 /* ---- Segment descriptor: what changes while a segment lives ------------------------------------------------------------ */
 
-#define SEGMENT_LANES 8u
+#define SEGMENT_LANES 4u
 
+/* One line, though writers and walkers both change it: a segment is being written to, or walked, never both. */
 struct shm_segment {
 	_Alignas(LINE_BYTES) struct word cursor; /* life_word(incarnation, next free unit): moved by CAS */
 	struct word expiry; /* 24 bits of incarnation, latest expiry of its entries (TIME_MASK: never): raised by CAS */
 	struct word seal;   /* life_word(incarnation, 24 low bits of the seal number): its age, a hint */
-	struct word blocker; /* for people: participant + 1 that kept it in DRAINING or LIMBO last */
-	_Alignas(LINE_BYTES) struct word progress[SEGMENT_LANES]; /* life_word(life, start words walked) of each lane */
-	_Alignas(LINE_BYTES) struct word walker[SEGMENT_LANES];   /* hint: participant + 1 at work in the lane */
+	struct octet walker[SEGMENT_LANES];   /* hint: lowest bits of participant + 1 at work in the lane */
+	struct octet blocker[2]; /* for people: participant + 1 that kept it in DRAINING or LIMBO last, low octet first */
+	uint8_t unused[2];
+	struct word progress[SEGMENT_LANES]; /* life_word(life, blocks walked) of each lane */
 };
-_Static_assert(sizeof(struct shm_segment) == 3 * LINE_BYTES, "a descriptor is three lines");
+_Static_assert(sizeof(struct shm_segment) == LINE_BYTES, "a descriptor is a line");
 
 /* ---- Participant --------------------------------------------------------------------------------------------------------- */
 
@@ -256,9 +267,10 @@ _Static_assert(sizeof(struct shm_namespace) == 3 * LINE_BYTES, "what gets read s
 /* Free segments that only survivors of an eviction may use. */
 #define SURVIVORS_RESERVE 2u
 
-/* ---- Ghosts: four fingerprints of 16 bits a word, the newest lowest ---------------------------------------------------------- */
+/* ---- Ghosts: seven fingerprints of 9 bits a word, the newest lowest ----------------------------------------------------------- */
 
-#define GHOSTS_PER_WORD 4u
+#define GHOSTS_PER_WORD 7u
+#define GHOST_BITS 9u
 
 /* ---- Instruments: small areas beside the cache proper ------------------------------------------------------------------------
  *
@@ -398,6 +410,7 @@ static inline uint64_t geo_series_bytes(uint32_t rows, uint32_t histograms)
 			+ histograms * sizeof(struct shm_histogram);
 }
 static inline uint64_t geo_units(const struct shm_geometry *g) { return UINT64_C(1) << (g->segment_shift - UNIT_SHIFT); }
+static inline uint32_t geo_blocks(const struct shm_geometry *g) { return (uint32_t)(geo_units(g) / BLOCK_UNITS); }
 static inline uint64_t geo_places(const struct shm_geometry *g) { return g->segments * geo_units(g); }
 static inline uint32_t geo_segment(const struct shm_geometry *g, uint64_t place) { return (uint32_t)(place >> (g->segment_shift - UNIT_SHIFT)); }
 static inline uint64_t geo_place(const struct shm_geometry *g, uint32_t segment, uint64_t unit)

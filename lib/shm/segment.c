@@ -63,8 +63,8 @@ uint64_t segment_expiry(const struct region *r, uint32_t segment, uint64_t inc)
 
 static void segment_note_start(const struct region *r, uint32_t segment, uint64_t inc, uint64_t unit)
 {
-	struct word *w = &region_starts(r, segment)[unit / STARTS_PER_WORD];
-	uint64_t tag = inc << STARTS_TAG_SHIFT, bit = UINT64_C(1) << unit % STARTS_PER_WORD;
+	uint64_t line = unit / LINE_UNITS, tag = inc << STARTS_TAG_SHIFT, bit = UINT64_C(1) << line % STARTS_PER_WORD;
+	struct word *w = &region_starts(r, segment)[line / STARTS_PER_WORD];
 	for (;;) { /* progress: a lost CAS means that another writer noted its start in this word */
 		uint64_t seen = load_acquire(w);
 		bool ours = seen >> STARTS_TAG_SHIFT == tag >> STARTS_TAG_SHIFT;
