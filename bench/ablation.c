@@ -26,9 +26,11 @@ static const struct build builds[] = {
 	{ "without counters", "liblarder-no-counters.so", LARDER_TTL_NONE },
 	{ "without hazards", "liblarder-no-hazard.so", LARDER_TTL_NONE },
 	{ "without frequencies", "liblarder-no-frequency.so", LARDER_TTL_NONE },
+	{ "without hot keys and trace", "liblarder-no-watch.so", LARDER_TTL_NONE },
 	{ "whole, TTL", "liblarder-whole.so", 3600 * 1000 },
 	{ "without the clock, TTL", "liblarder-no-clock.so", 3600 * 1000 },
 };
+#define WHOLE_TTL 5u
 #define BUILDS (sizeof builds / sizeof builds[0])
 
 struct bench_run {
@@ -71,7 +73,7 @@ static void tell(struct bench_run *run, unsigned rounds, struct report *report)
 	double differences[ROUNDS_MAX], copies[ROUNDS_MAX];
 
 	for (unsigned i = 0; i < BUILDS; i++) {
-		unsigned whole = builds[i].ttl_ms == LARDER_TTL_NONE ? 0 : 4, count = 0;
+		unsigned whole = builds[i].ttl_ms == LARDER_TTL_NONE ? 0 : WHOLE_TTL, count = 0;
 
 		for (unsigned r = 0; r < rounds; r++) {
 			if (isnan(run->ns[i][r]) || isnan(run->ns[whole][r]))

@@ -409,6 +409,7 @@ struct larder_info {
 	char path[256];
 	uint64_t bytes, segment_bytes, value_max_bytes, contiguous_max_bytes;
 	uint64_t index_bytes, index_slots, ghost_slots;
+	uint64_t instrument_bytes;
 	uint32_t segments, participants, namespaces, stripes, ttl_classes;
 	uint32_t layout_version, features, mode, create_flags;
 	int64_t created_at_ms;

@@ -12,13 +12,14 @@
 	"      --segments N         at least so many, 32 to 4096 (default: by size, 256 to 512)\n" \
 	"      --participants N     threads attached at a time, 4 to 1024 (default: by size, 64 to 1024)\n" \
 	"      --namespaces N       16 to 4096 (default: 256)\n" \
+	"      --instruments SIZE   of it, for metrics, hot keys, trace, tags (default: 1/200, less below 16m)\n" \
 	"      --plain              no version and no creation time: 16 bytes less per entry, no --if-version\n" \
 	"      --checksum           8 bytes more per entry: a damaged value is a miss\n" \
 	"      --prefault           touch every page now\n" \
 	"      --huge               ask for huge pages\n" \
 	"      --if-absent          an existing cache is no error; it stays as it is\n"
 
-enum { SEGMENTS = 256, PARTICIPANTS, NAMESPACES, PLAIN, CHECKSUM, PREFAULT, HUGE_PAGES, IF_ABSENT };
+enum { SEGMENTS = 256, PARTICIPANTS, NAMESPACES, INSTRUMENTS, PLAIN, CHECKSUM, PREFAULT, HUGE_PAGES, IF_ABSENT };
 
 static const struct option longs[] = {
 	LONG_HELP,
@@ -28,6 +29,7 @@ static const struct option longs[] = {
 	{ "segments", required_argument, NULL, SEGMENTS },
 	{ "participants", required_argument, NULL, PARTICIPANTS },
 	{ "namespaces", required_argument, NULL, NAMESPACES },
+	{ "instruments", required_argument, NULL, INSTRUMENTS },
 	{ "plain", no_argument, NULL, PLAIN },
 	{ "checksum", no_argument, NULL, CHECKSUM },
 	{ "prefault", no_argument, NULL, PREFAULT },
@@ -50,6 +52,8 @@ static void apply_geometry(int option, struct larder_options *options)
 		options->participants = number_argument("number of participants", optarg);
 	else if (option == NAMESPACES)
 		options->namespaces = number_argument("number of namespaces", optarg);
+	else if (option == INSTRUMENTS)
+		options->instrument_bytes = size_argument("size of the instruments", optarg);
 }
 
 static void apply_flag(int option, struct larder_options *options)

@@ -26,6 +26,7 @@ static void print_geometry(const struct larder_info *info)
 	printf("segments      %u of %s\n", info->segments, text_size(info->segment_bytes, one));
 	printf("index         %" PRIu64 " slots, %s; %" PRIu64 " ghosts\n", info->index_slots,
 			text_size(info->index_bytes, one), info->ghost_slots);
+	printf("instruments   %s\n", text_size(info->instrument_bytes, one));
 	printf("values        up to %s, contiguous up to %s\n", text_size(info->value_max_bytes, one),
 			text_size(info->contiguous_max_bytes, two));
 	printf("stamps        %s\n", info->create_flags & LARDER_PLAIN ? "none" : "version, creation time");
@@ -47,6 +48,7 @@ static json_t *geometry_json(const struct larder_info *info)
 	NUMBER(index_bytes);
 	NUMBER(index_slots);
 	NUMBER(ghost_slots);
+	NUMBER(instrument_bytes);
 	NUMBER(participants);
 	NUMBER(namespaces);
 	NUMBER(stripes);

@@ -2,12 +2,15 @@
 /* The slow beginning of a call, and what several calls report.  See call.h. */
 #include "cache/call.h"
 
+#include "cache/watch.h"
+
 static void actor_init(struct actor *a, struct larder *cache, struct worker *w)
 {
 	a->region = &cache->region;
 	a->self = w->self;
 	a->slot = w->slot_plus_1 - 1;
 	a->random ^= (uint64_t)a->slot << 32 ^ (uint64_t)clock_precise_ms() ^ (uint64_t)(uintptr_t)a;
+	watch_begin(a);
 }
 
 cold enum larder_status call_begin_slow(struct larder *cache, struct actor **actor)

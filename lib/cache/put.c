@@ -6,6 +6,8 @@
  */
 #include "cache/put.h"
 
+#include "cache/watch.h"
+
 #define VERSION_COUNTER_BITS 38u
 
 uint32_t put_base_fields(const struct region *r)
@@ -148,12 +150,24 @@ static bool put_into_hole(struct actor *a, struct put *put, struct found *f, str
 	return true;
 }
 
+/* Of a large value all, though what is put here is but its manifest. */
+static size_t put_value_bytes(const struct put *put)
+{
+	struct chunks c;
+	if (likely((put->draft.fields & FIELD_KIND) != KIND_MANIFEST))
+		return put->draft.value_bytes;
+	memcpy(&c, put->draft.value, sizeof c);
+	return c.bytes;
+}
+
 static bool put_publish(struct actor *a, struct put *put, struct found *f, bool found, struct room *room)
 {
 	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room)))
 		return false;
 	count(a, sets, !put->key.chunk);
 	count(a, inserted_bytes, room->place.units * UNIT_BYTES);
+	if (likely(!put->key.chunk))
+		watch_access(a, put->key.hash, put->key.ns, put->key.data, put->key.bytes, TRACE_SET, put_value_bytes(put));
 	return true;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "cache/large.h"
 #include "cache/view.h"
+#include "cache/watch.h"
 
 /* Small values dominate, and a call to memcpy costs as much as they do: 16 bytes at a time, the last ones overlapping. */
 static inline void copy_value(unsigned char *to, const unsigned char *from, uint32_t bytes)
@@ -113,6 +114,15 @@ static inline enum larder_status take_found(struct larder *cache, struct actor *
 	return status == LARDER_OK && life == LIFE_STALE ? LARDER_STALE : status;
 }
 
+static void count_get(struct actor *a, const struct key *k, bool hit, size_t value_bytes)
+{
+	if (hit)
+		count(a, hits, 1);
+	else
+		count(a, misses, 1);
+	watch_access(a, k->hash, k->ns, k->data, k->bytes, hit ? TRACE_HIT : TRACE_MISS, value_bytes);
+}
+
 static cold enum larder_status get_key(struct larder *cache, struct actor *a, const struct key *k, const struct sink *to)
 {
 	struct found f;
@@ -125,12 +135,8 @@ static cold enum larder_status get_key(struct larder *cache, struct actor *a, co
 			return contended(a);
 		if (unlikely(status == LARDER_CHANGED))
 			continue;
-		if (!(to->flags & LARDER_NO_COUNT)) {
-			if (status == LARDER_MISS)
-				count(a, misses, 1);
-			else
-				count(a, hits, 1);
-		}
+		if (!(to->flags & LARDER_NO_COUNT))
+			count_get(a, k, status != LARDER_MISS, to->length != NULL ? *to->length : 0);
 		return status;
 	} while (actor_retries(a));
 	return contended(a);
@@ -154,6 +160,7 @@ static inline __attribute__((always_inline)) bool take_plain(struct actor *a, co
 	copy_value(to.buffer, e.value, e.value_bytes);
 	frequency_use(frequency);
 	count(a, hits, 1);
+	watch_access(a, k->hash, k->ns, k->data, k->bytes, TRACE_HIT, e.value_bytes);
 	return true;
 }
 
@@ -331,10 +338,8 @@ static enum larder_status pin_key(struct larder *cache, struct actor *a, const s
 		enum larder_status status = s == SEARCH_FOUND ? pin_found(cache, a, k, &f, flags, pin) : LARDER_MISS;
 		if (status == LARDER_CHANGED)
 			continue;
-		if (!(flags & LARDER_NO_COUNT) && status == LARDER_MISS)
-			count(a, misses, 1);
-		else if (!(flags & LARDER_NO_COUNT) && status >= 0)
-			count(a, hits, 1);
+		if (!(flags & LARDER_NO_COUNT) && status >= 0)
+			count_get(a, k, status != LARDER_MISS, pin->meta.value_bytes);
 		return status;
 	} while (actor_retries(a));
 	return contended(a);

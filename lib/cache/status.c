@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Statuses in words, and the version of the library. */
-#include "larder.h"
+#include "larder/monitor.h"
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
@@ -52,6 +52,22 @@ static const char *failure_text(enum larder_status status)
 const char *larder_strerror(enum larder_status status)
 {
 	return status >= 0 ? answer_text(status) : failure_text(status);
+}
+
+/* By number: the enumerator in small letters. */
+const char *larder_reason(enum larder_status status)
+{
+	static const char *const failures[LARDER_REASONS] = { [-LARDER_INVALID] = "invalid", [-LARDER_KEY_SIZE] = "key_size",
+		[-LARDER_TOO_LARGE] = "too_large", [-LARDER_NO_ROOM] = "no_room", [-LARDER_WOULD_EVICT] = "would_evict",
+		[-LARDER_NO_PIN] = "no_pin", [-LARDER_NO_SLOT] = "no_slot", [-LARDER_BUSY] = "busy", [-LARDER_DETACHED] = "detached",
+		[-LARDER_NOT_NUMBER] = "not_number", [-LARDER_RANGE] = "range", [-LARDER_NAMESPACES] = "namespaces",
+		[-LARDER_READ_ONLY] = "read_only", [-LARDER_SYSTEM] = "system", [-LARDER_NO_CACHE] = "no_cache",
+		[-LARDER_MISMATCH] = "mismatch", [-LARDER_NO_SPACE] = "no_space", [-LARDER_DAMAGED] = "damaged",
+		[-LARDER_CONTENDED] = "contended", [-LARDER_UNSUPPORTED] = "unsupported", [-LARDER_NO_MEMORY] = "no_memory",
+		[-LARDER_UNREACHABLE] = "unreachable", [-LARDER_REFUSED] = "refused" };
+	int number = -(int)status;
+
+	return number > 0 && number < (int)LARDER_REASONS && failures[number] != NULL ? failures[number] : "other";
 }
 
 const char *larder_version(void)

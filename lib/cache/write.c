@@ -4,6 +4,7 @@
  * to put_run().
  */
 #include "cache/large.h"
+#include "cache/watch.h"
 
 #include <stdlib.h>
 
@@ -413,5 +414,6 @@ enum larder_status larder_delete(struct larder *cache, uint32_t ns, const void *
 		status = contended(a);
 	else
 		status = live ? LARDER_OK : LARDER_MISS;
+	watch_access(a, put.key.hash, ns, key, key_bytes, TRACE_DELETE, 0);
 	return write_end(cache, a, &put, status);
 }

@@ -8,6 +8,7 @@
 
 #include "shm/participant.h"
 #include "shm/retire.h"
+#include "shm/trace.h"
 
 enum counter {
 #define LARDER_COUNTER(name, text) COUNTER_##name,
@@ -26,6 +27,11 @@ struct actor {
 	uint32_t asked;    /* blocked steps since liveness was last asked */
 	bool pressed;      /* this call has walked much and freed nothing: the next victim is emptied whole */
 	uint64_t random;
+	struct {
+		uint32_t left;       /* accesses until the next sample for the hot keys */
+		uint64_t trace_mask; /* which keys are traced */
+		struct trace_batch batch;
+	} watch; /* cache/watch.h */
 	struct retire retire;
 };
 

@@ -41,6 +41,9 @@ enum larder_status label_find(const struct label_table *t, const void *text, siz
 	if (bytes == 0 || bytes > t->text_words * sizeof *words)
 		return LARDER_INVALID;
 	memcpy(words, text, bytes);
+	for (size_t i = 0; i < (bytes + 7) / 8; i++)
+		if (words[i] == 0)
+			return LARDER_INVALID;
 	uint64_t hash = hash_bytes(text, bytes, t->seed) | 1;
 	for (uint32_t i = 0; i < t->count; i++) { /* bounded by the table */
 		uint32_t at = (uint32_t)((hash + i) % t->count);

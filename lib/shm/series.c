@@ -84,7 +84,7 @@ static enum larder_status find_row(const struct series_table *t, uint32_t first,
 {
 	const struct label_table names = { .rows = (unsigned char *)(t->rows + first), .row_bytes = sizeof(struct shm_series), .count = count,
 		.text_words = SERIES_TEXT_WORDS, .seed = t->seed, .may_claim = t->may_claim };
-	enum larder_status status = label_find(&names, text->bytes, text->length, row);
+	enum larder_status status = label_find(&names, text->bytes, text->length - 1, row); /* but the last NUL */
 
 	*row += first;
 	return status;
@@ -217,11 +217,12 @@ bool series_text(const struct series_table *t, uint32_t row, char text[SERIES_TE
 
 	if (row >= t->row_count)
 		return false;
-	*bytes = row == 0 ? sizeof other : label_read(&names, row, text);
+	size_t length = row == 0 ? sizeof other - 1 : label_read(&names, row, text);
 	if (row == 0)
-		memcpy(text, other, sizeof other);
-	text[*bytes] = 0;
-	return *bytes != 0;
+		memcpy(text, other, length);
+	text[length] = 0;
+	*bytes = length + 1;
+	return length != 0;
 }
 
 uint64_t series_sum(const struct series_table *t, uint32_t row, enum series_cell cell)

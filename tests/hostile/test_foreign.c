@@ -169,12 +169,15 @@ static struct shm_super *super_of(unsigned char *file) { return (struct shm_supe
 Test(foreign, another_layout_version_is_named_and_left_alone_by_destroy)
 {
 	const char *path = scene_path("version");
+	char text[64];
 
 	make_good(path);
 	super_of(bytes)->layout_version = LAYOUT_VERSION + 1;
-	assert_refused_and_unchanged(path, WHOLE, "layout version 2, expected 1", true);
+	(void)snprintf(text, sizeof text, "layout version %u, expected %u", LAYOUT_VERSION + 1, LAYOUT_VERSION);
+	assert_refused_and_unchanged(path, WHOLE, text, true);
 	super_of(bytes)->layout_version = 0;
-	assert_refused_and_unchanged(path, WHOLE, "layout version 0, expected 1", true);
+	(void)snprintf(text, sizeof text, "layout version 0, expected %u", LAYOUT_VERSION);
+	assert_refused_and_unchanged(path, WHOLE, text, true);
 	cr_assert_eq(unlink(path), 0);
 }
 

@@ -89,12 +89,13 @@ def output_that_cannot_be_written_is_a_failure():
 @test
 def create_makes_what_was_asked_for():
     with Cache("--entry-size", "1k", "--mode", "640", "--segments", "64", "--participants", "32", "--namespaces", "40",
-               "--checksum") as cache:
+               "--instruments", "100k", "--checksum") as cache:
         info = show("info", cache)
         assert info["bytes"] == 8 << 20 and info["mode"] == 0o640, info
         assert 64 <= info["segments"] <= 128 and info["participants"] == 32, info # segments are powers of two
         assert info["checksum"] and not info["plain"], info
         assert info["namespaces"] >= 40, info
+        assert 50 << 10 < info["instrument_bytes"] <= 100 << 10, info
         assert os.stat(f"/dev/shm/larder.{cache}").st_mode & 0o777 == 0o640
         assert os.stat(f"/dev/shm/larder.{cache}").st_size == 8 << 20
 

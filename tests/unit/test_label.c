@@ -69,6 +69,7 @@ Test(label, names_have_1_to_so_many_bytes)
 	cr_assert_eq(label_find(&table, name, 0, &row), LARDER_INVALID);
 	cr_assert_eq(label_find(&table, name, sizeof name, &row), LARDER_INVALID);
 	cr_assert_eq(label_find(&table, name, sizeof name - 1, &row), LARDER_OK);
+	cr_assert_eq(label_find(&table, "12345678\0", 9, &row), LARDER_INVALID, "a word of its text is 0");
 }
 
 /* The words that a claimer writes one after the other, cut off after each of them. */

@@ -70,6 +70,12 @@ Test(series, labels_read_back)
 	ok(series_find(&table, &labels, false, &s));
 	cr_assert(series_text(&table, row_of(&s), text, &bytes));
 	cr_assert(bytes == sizeof wanted && memcmp(text, wanted, sizeof wanted) == 0);
+	for (unsigned n = 1; n < 20; n++) { /* wherever the words of the text end */
+		char name[20] = "";
+		memset(name, 'x', n);
+		s = find(name, "", "op", false);
+		cr_assert(series_text(&table, row_of(&s), text, &bytes) && strcmp(text, name) == 0 && bytes == n + 1 + 1 + 3);
+	}
 	cr_assert(series_text(&table, 0, text, &bytes) && strcmp(text, "_other") == 0);
 	cr_assert_not(series_text(&table, table.row_count, text, &bytes));
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Puts the counters of larder/counters.def into a manual page, in place of its line .\" @COUNTERS@
+# Puts the counters of larder/counters.def into a manual page, in place of its line .\" @COUNTERS@, and the metrics of
+# larder/metrics.def in place of .\" @METRICS@
 #   awk -f counters.awk counters.def page.in > page
 /^LARDER_COUNTER\(/ {
 	name = $0; sub(/^LARDER_COUNTER\(/, "", name); sub(/,.*/, "", name)
@@ -7,6 +8,13 @@
 	items = items ".It Li " name "\n" text "\n"
 	next
 }
-FILENAME ~ /counters\.def$/ { next }
+/^LARDER_METRIC\(/ {
+	name = $0; sub(/^LARDER_METRIC\(/, "", name); sub(/,.*/, "", name)
+	text = $0; sub(/"\)[^"]*$/, "", text); sub(/^.*"/, "", text)
+	metrics = metrics ".It Li " name "\n" text "\n"
+	next
+}
+FILENAME ~ /\.def$/ { next }
 /^\.\\" @COUNTERS@$/ { printf "%s", items; next }
+/^\.\\" @METRICS@$/ { printf "%s", metrics; next }
 { print }
