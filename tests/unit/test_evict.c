@@ -134,6 +134,37 @@ Test(evict, survivors_keep_all_that_belongs_to_them)
 	cr_assert_gt(stat_now().copied_bytes, 40 * 300);
 }
 
+/* Everything that is there, used until its frequency cannot rise any more. */
+static void heat_all(unsigned rounds)
+{
+	char prefix[16];
+	for (unsigned times = 0; times < 3; times++)
+		for (unsigned round = 0; round < rounds; round++) {
+			(void)snprintf(prefix, sizeof prefix, "m%u.", round);
+			(void)count_filled(prefix, 300, 300);
+		}
+}
+
+Test(evict, no_set_walks_more_than_a_few_segments_even_where_everything_is_hot)
+{
+	uint64_t segment = info_now().segment_bytes, worst = 0;
+	for (unsigned round = 0; round < 20; round++)
+		fill_main(round, 10);
+	for (unsigned i = 0; i < 60; i++) {
+		char key[16], value[300] = { 0 };
+		heat_all(20);
+		struct larder_stat before = stat_now();
+		int n = snprintf(key, sizeof key, "n%u", i);
+		ok(larder_set(cache, 0, key, (size_t)n, value, sizeof value, 0));
+		struct larder_stat after = stat_now();
+		uint64_t walked = (after.segments_recycled - before.segments_recycled + after.segments_relinked - before.segments_relinked)
+				* segment + after.copied_bytes - before.copied_bytes;
+		worst = walked > worst ? walked : worst;
+	}
+	cr_assert_leq(worst, 10 * segment, "one set walked %lu segments", (unsigned long)(worst / segment));
+	cr_assert_gt(worst, 0);
+}
+
 /* ---- Step by step ---------------------------------------------------------------------------------------------------------- */
 
 /* A segment of live entries, half of them used, which is no cell's any more. */
