@@ -235,6 +235,7 @@ enum larder_read_flags {
 /*
  * Copies the value of `key` to buffer[0 .. capacity).  *length (may be NULL) is its size in bytes also when it does not
  * fit (LARDER_SHORT, and nothing is copied).  A counter reads as its decimal digits.
+ * With anything but LARDER_OK and LARDER_STALE the buffer's contents mean nothing.
  * LARDER_OK, LARDER_MISS, LARDER_SHORT; LARDER_KEY_SIZE, LARDER_INVALID (no such namespace), and the failures of any
  * call: LARDER_NO_SLOT, LARDER_BUSY, LARDER_DETACHED, LARDER_CONTENDED, LARDER_NO_MEMORY, LARDER_SYSTEM (a thread's
  * first call: no descriptor, no lock).

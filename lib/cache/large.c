@@ -30,9 +30,11 @@ static bool chunk_copy(struct actor *a, uint32_t ns, const struct manifest *m, u
 	unsigned char name[12];
 	struct key k = chunk_key(a->region, ns, m, number, name);
 	struct found f;
-	bool whole = index_find(a, &k, &f) == SEARCH_FOUND && f.entry.value_bytes == chunk_length(m, number) && entry_checksum_good(&f.entry);
+	bool whole = index_find(a, &k, &f) == SEARCH_FOUND && f.entry.value_bytes == chunk_length(m, number);
 	if (whole) {
 		memcpy(to, f.entry.value, f.entry.value_bytes);
+		fence_acquire();
+		whole = entry_checksum_good(&f.entry); /* after the copy: damage that it took along is still there to be seen */
 		frequency_use(f.frequency);
 	}
 	hazard_clear(a, HAZARD_READ);

@@ -131,7 +131,7 @@ static enum larder_status flush(struct larder *cache, uint32_t ns, bool hard)
 	namespace_flush(&cache->region, ns, hard);
 	count(a, flushes, 1);
 	call_end(a);
-	return LARDER_OK;
+	return call_answer(&cache->region, LARDER_OK);
 }
 
 enum larder_status larder_flush(struct larder *cache, uint32_t ns) { return flush(cache, ns, true); }
@@ -176,5 +176,5 @@ enum larder_status larder_maintain(struct larder *cache, uint64_t budget_bytes, 
 	if (done_bytes != NULL)
 		*done_bytes = units * UNIT_BYTES;
 	call_end_clear(a);
-	return LARDER_OK;
+	return call_answer(&cache->region, LARDER_OK);
 }

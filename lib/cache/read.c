@@ -81,19 +81,22 @@ static cold bool read_remove(struct actor *a, const struct found *f, enum life l
 
 static cold enum larder_status take_special(struct larder *cache, struct actor *a, const struct key *k, const struct found *f, const struct sink *to)
 {
+	bool plain = head_kind(f->entry.head) == KIND_PLAIN;
+	enum larder_status status = plain ? sink_take(to, f->entry.value, f->entry.value_bytes) : LARDER_OK;
+	fence_acquire();
+	/* After the copy: damage that it took along is still there to be seen. */
 	if (!entry_checksum_good(&f->entry)) {
 		count(a, checksum_errors, 1);
 		return LARDER_MISS;
 	}
+	if (plain)
+		return status;
 	if (entry_is_counter(&f->entry))
 		return take_counter(to, &f->entry);
 	if (head_kind(f->entry.head) == KIND_MANIFEST)
 		return take_large(cache, a, k, &f->entry, to);
-	if (head_kind(f->entry.head) != KIND_PLAIN) {
-		count(a, damage, 1);
-		return LARDER_MISS;
-	}
-	return sink_take(to, f->entry.value, f->entry.value_bytes);
+	count(a, damage, 1);
+	return LARDER_MISS;
 }
 
 /* LARDER_CHANGED: look again. */
