@@ -91,7 +91,7 @@ static bool settle_undecided(struct actor *a, struct survivor *s)
 static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 {
 	enum life life = entry_life(a->region, &s->entry);
-	uint8_t used = octet_load_hint(s->frequency) & FREQUENCY_MAX;
+	uint8_t used = frequency_of(s->frequency);
 	if (life == LIFE_EXPIRED || life == LIFE_FLUSHED) {
 		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
 	} else if (segword & NO_SURVIVORS) {
@@ -354,7 +354,7 @@ static bool line_is_hot(const struct region *r, uint64_t place, uint64_t inc)
 	struct octet *frequency;
 	for (unsigned unit = 0; unit < LINE_UNITS; unit++)
 		if (candidate_at(r, place + unit, &c) && index_slot_of(r, c.hash, c.place, inc, &frequency) != NULL)
-			return octet_load_hint(frequency) != 0;
+			return frequency_of(frequency) != 0;
 	return false;
 }
 

@@ -35,7 +35,7 @@ static bool chunk_copy(struct actor *a, uint32_t ns, const struct manifest *m, u
 		memcpy(to, f.entry.value, f.entry.value_bytes);
 		fence_acquire();
 		whole = entry_checksum_good(&f.entry); /* after the copy: damage that it took along is still there to be seen */
-		frequency_use(f.frequency);
+		frequency_use(a->region, f.frequency);
 	}
 	hazard_clear(a, HAZARD_READ);
 	return whole;

@@ -69,7 +69,7 @@ static enum put_next count_in_place(struct actor *a, struct put *put, const stru
 		if (!actor_retries(a))
 			return PUT_AGAIN;
 	}
-	frequency_use(f->frequency);
+	frequency_use(a->region, f->frequency);
 	count(a, increments, 1);
 	return PUT_ANSWER;
 }

@@ -113,7 +113,7 @@ static inline enum larder_status take_found(struct larder *cache, struct actor *
 	else
 		status = take_special(cache, a, k, f, to);
 	if (!(to->flags & LARDER_NO_COUNT))
-		frequency_use(f->frequency);
+		frequency_use(a->region, f->frequency);
 	return status == LARDER_OK && life == LIFE_STALE ? LARDER_STALE : status;
 }
 
@@ -161,7 +161,7 @@ static inline __attribute__((always_inline)) bool take_plain(struct actor *a, co
 	if (to.length != NULL)
 		*to.length = e.value_bytes;
 	copy_value(to.buffer, e.value, e.value_bytes);
-	frequency_use(frequency);
+	frequency_use(r, frequency);
 	count(a, hits, 1);
 	watch_access(a, k->hash, k->ns, k->data, k->bytes, TRACE_HIT, e.value_bytes);
 	return true;
@@ -267,7 +267,7 @@ static enum larder_status pin_chunks(struct larder *cache, struct actor *a, cons
 		if (!pin_take(a, f.entry.place, pin))
 			return LARDER_NO_PIN;
 		if (!(flags & LARDER_NO_COUNT))
-			frequency_use(f.frequency); /* a piece that is never used is evicted, and takes the whole value with it */
+			frequency_use(a->region, f.frequency); /* a piece that is never used is evicted, and takes the whole value with it */
 		pin->own.iov[i] = (struct iovec){ (void *)(uintptr_t)f.entry.value, f.entry.value_bytes };
 		pin->length += f.entry.value_bytes;
 	}
@@ -312,7 +312,7 @@ static enum larder_status pin_found(struct larder *cache, struct actor *a, const
 	}
 	meta_fill(a->region, &f->entry, life, &pin->meta);
 	if (!(flags & LARDER_NO_COUNT))
-		frequency_use(f->frequency);
+		frequency_use(a->region, f->frequency);
 	enum larder_status good = life == LIFE_STALE ? LARDER_STALE : LARDER_OK;
 	if (head_kind(f->entry.head) == KIND_MANIFEST) {
 		enum larder_status status = pin_large(cache, a, k, &f->entry, flags, pin);

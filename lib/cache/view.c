@@ -212,7 +212,7 @@ static enum larder_status walk_visit(struct walk *w, const struct octet *frequen
 	const struct region *r = &w->cache->region;
 	const struct entry *e = &w->view.entry;
 	struct larder_entry shown = { .ns = entry_namespace(e), .key = e->key, .key_bytes = e->key_bytes,
-		.hits = octet_load_hint(frequency) & 3, .stored_bytes = (size_t)e->units * UNIT_BYTES };
+		.hits = frequency_of(frequency), .stored_bytes = (size_t)e->units * UNIT_BYTES };
 	struct manifest m;
 	unsigned char *data = NULL;
 	size_t bytes = e->value_bytes;

@@ -10,6 +10,29 @@
 
 cold void slot_damaged(struct actor *a) { count(a, damage, 1); }
 
+/* ---- Use --------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t tick_now(const struct region *r)
+{
+	return (uint32_t)((load_hint(&region_super(r)->seals) >> r->tick_shift) % YOUNG_TICKS);
+}
+
+/* In main everything counts at once: it has been there before. */
+uint8_t frequency_newborn(const struct region *r, unsigned pool)
+{
+	return pool == POOL_MAIN ? 0 : (uint8_t)(FREQUENCY_YOUNG + tick_now(r));
+}
+
+void frequency_use_young(const struct region *r, struct octet *f)
+{
+	uint8_t born = octet_load_hint(f);
+	if (born < FREQUENCY_YOUNG)
+		return; /* it was another one's until just now */
+	uint32_t age = (tick_now(r) + YOUNG_TICKS - (born - FREQUENCY_YOUNG)) % YOUNG_TICKS;
+	if (age >= RIPE_TICKS)
+		octet_store_hint(f, 1);
+}
+
 /* ---- get -------------------------------------------------------------------------------------------------------------------- */
 
 static inline enum search find_in_bucket(struct actor *a, const struct key *k, struct shm_bucket *b, struct found *f)
@@ -250,7 +273,7 @@ enum insert index_insert(struct actor *a, const struct key *k, struct found *f, 
 		hazard_clear(a, HAZARD_OWN);
 		return INSERT_AGAIN;
 	}
-	octet_store_hint(probe_frequency(k, f->hole), 0);
+	octet_store_hint(probe_frequency(k, f->hole), frequency_newborn(a->region, retire_pool(room->place.kind)));
 #if LARDER_FAULT == 2
 	entry_decide(&own, ENTRY_COMMITTED);
 #else
@@ -347,7 +370,7 @@ static unsigned coldest(const struct actor *a, const struct key *k, uint32_t not
 		uint64_t seen = load_acquire(probe_slot(k, at));
 		if (not_these >> at & 1 || slot_place(seen) >= r->places)
 			continue;
-		uint32_t rank = slot_rank(r, slot_place(seen), octet_load_hint(probe_frequency(k, at)) & FREQUENCY_MAX);
+		uint32_t rank = slot_rank(r, slot_place(seen), frequency_of(probe_frequency(k, at)));
 		if (rank > best_rank)
 			continue;
 		uint32_t age = segment_age(r, region_segment_of(r, slot_place(seen)));

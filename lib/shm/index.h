@@ -51,14 +51,25 @@ static inline struct shm_bucket *probe_bucket(const struct key *k, unsigned at)
 static inline struct word *probe_slot(const struct key *k, unsigned at) { return &probe_bucket(k, at)->slot[at % BUCKET_SLOTS]; }
 static inline struct octet *probe_frequency(const struct key *k, unsigned at) { return &probe_bucket(k, at)->frequency[at % BUCKET_SLOTS]; }
 
-static inline void frequency_use(struct octet *f)
+/* Uses of one entry in quick succession say little about the next hour (Johnson and Shasha, 2Q, VLDB 1994): of one in the small
+ * pool they count from when it is ripe.  Hot are those for which this is one load and one comparison. */
+static inline uint8_t frequency_of(const struct octet *f)
+{
+	uint8_t now = octet_load_hint(f);
+	return now > FREQUENCY_MAX ? 0 : now;
+}
+uint8_t frequency_newborn(const struct region *r, unsigned pool);
+void frequency_use_young(const struct region *r, struct octet *f);
+static inline void frequency_use(const struct region *r, struct octet *f)
 {
 #ifndef LARDER_ABLATE_FREQUENCY
 	uint8_t now = octet_load_hint(f);
 	if (now < FREQUENCY_MAX)
 		octet_store_hint(f, (uint8_t)(now + 1));
+	else if (unlikely(now > FREQUENCY_MAX))
+		frequency_use_young(r, f);
 #else
-	(void)f;
+	(void)r, (void)f;
 #endif
 }
 

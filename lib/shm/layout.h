@@ -183,10 +183,15 @@ struct shm_entry {
 #define GROUP_OVERFLOWS 2u
 #define PROBE_SLOTS (BUCKET_SLOTS * (1 + GROUP_OVERFLOWS)) /* slots that a key can be in: its home's, then the overflow's */
 
+/* Frequency of an entry: 0 .. FREQUENCY_MAX recent uses; above, it is young, and its uses do not count yet: the octet is its
+ * moment of birth, FREQUENCY_YOUNG + a tick mod YOUNG_TICKS.  It is ripe RIPE_TICKS later. */
 #define FREQUENCY_MAX 3u
-#define PROMOTE_HITS 2u /* entries of the small pool used this often move to main */
+#define FREQUENCY_YOUNG (FREQUENCY_MAX + 1)
+#define YOUNG_TICKS (256u - FREQUENCY_YOUNG)
+#define RIPE_TICKS 3u
+#define PROMOTE_HITS 1u /* entries of the small pool used this often once they are ripe move to main */
 
-/* One line.  frequency[i]: recent use of slot[i]'s entry, two bits, a hint.  spill (homes only): bit b set once any key of
+/* One line.  frequency[i]: recent use of slot[i]'s entry, a hint.  spill (homes only): bit b set once any key of
  * this home was ever committed in overflow line b; never cleared. */
 struct shm_bucket {
 	struct word slot[BUCKET_SLOTS];
@@ -410,6 +415,12 @@ static inline uint64_t geo_series_bytes(uint32_t rows, uint32_t histograms)
 			+ histograms * sizeof(struct shm_histogram);
 }
 static inline uint64_t geo_units(const struct shm_geometry *g) { return UINT64_C(1) << (g->segment_shift - UNIT_SHIFT); }
+/* log2 of the seals in a tick: a segment is stamped twice, RIPE_TICKS are 2 to 4 % of all segments. */
+static inline uint32_t geo_tick_shift(const struct shm_geometry *g)
+{
+	uint32_t seals = 2 * g->segments * 4 / 100 / RIPE_TICKS;
+	return seals == 0 ? 0 : 31 - (uint32_t)__builtin_clz(seals);
+}
 static inline uint32_t geo_blocks(const struct shm_geometry *g) { return (uint32_t)(geo_units(g) / BLOCK_UNITS); }
 static inline uint64_t geo_places(const struct shm_geometry *g) { return g->segments * geo_units(g); }
 static inline uint32_t geo_segment(const struct shm_geometry *g, uint64_t place) { return (uint32_t)(place >> (g->segment_shift - UNIT_SHIFT)); }

@@ -32,6 +32,7 @@ struct region {
 	struct shm_namespace *namespaces;
 	uint64_t places;
 	uint32_t unit_shift; /* segment = place >> unit_shift */
+	uint32_t tick_shift; /* tick = seals >> tick_shift */
 	bool read_only;
 	bool huge;
 	struct octet lost;       /* set by the SIGBUS guard: the file was truncated under us */
@@ -94,6 +95,7 @@ static inline void region_point(struct region *r)
 	r->namespaces = region_at(r, r->geo.namespaces_off);
 	r->places = geo_places(&r->geo);
 	r->unit_shift = r->geo.segment_shift - UNIT_SHIFT;
+	r->tick_shift = geo_tick_shift(&r->geo);
 }
 
 /* True once the cache was destroyed, or its file was truncated under the guard. */

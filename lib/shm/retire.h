@@ -36,5 +36,6 @@ struct retire {
 };
 
 static inline uint16_t retire_kind(unsigned pool, unsigned class) { return (uint16_t)(class << 1 | pool); }
+static inline unsigned retire_pool(uint16_t kind) { return kind & 1; }
 
 #endif

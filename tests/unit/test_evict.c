@@ -32,16 +32,31 @@ Test(evict, a_cache_that_is_full_takes_new_entries_for_ever)
 	cr_assert(s.segments_recycled > 1000 && s.no_room == 0 && s.contended == 0 && s.damage == 0);
 }
 
-Test(evict, an_entry_used_twice_in_the_small_pool_moves_to_main_and_stays)
+Test(evict, an_entry_used_once_it_is_ripe_moves_to_main_and_stays)
 {
 	ok(put_text("hot", "value"));
-	ok(put_text("warm", "value"));
-	use("hot", 2);
-	use("warm", 1);
+	ok(put_text("busy", "value"));
+	use("busy", 3);
+	kit_ripen();
+	use("hot", 1);
 	(void)fill_percent("f", 110, 0);
-	reads("warm", NULL);
+	reads("busy", NULL); /* all its uses came when it was young */
 	reads("hot", "value");
 	cr_assert_eq(segword_pool(kit_segword(kit_segment("hot"))), POOL_MAIN);
+}
+
+Test(evict, what_is_born_in_main_is_never_young)
+{
+	ok(put_text("ghost", "value"));
+	(void)fill_percent("f", 110, 0);
+	ok(put_text("ghost", "value"));
+	reads("ghost", "value");
+	struct actor *a = kit_actor();
+	struct key k = kit_key("ghost");
+	struct found f;
+	is(index_find(a, &k, &f), SEARCH_FOUND);
+	cr_assert_eq(octet_load_hint(f.frequency), 1);
+	kit_release(a);
 }
 
 Test(evict, an_entry_evicted_unused_comes_back_to_main)

@@ -211,6 +211,7 @@ Test(index, a_full_probe_gives_up_its_coldest_entry)
 	unsigned next = 0;
 	struct key k = kit_key("key");
 	crowd(&k, PROBE_SLOTS);
+	kit_ripen();
 	for (unsigned i = 0; i < PROBE_SLOTS; i++, next++) {
 		next = next_in_bucket("crowd", next, k.home, name);
 		if (i == 9)
@@ -328,4 +329,24 @@ Test(index, an_entry_decided_once_stays_decided)
 	cr_assert_not(entry_abort(&e));
 	cr_assert_eq(status_of(word), ENTRY_ABORTED);
 	kit_release(a);
+}
+
+/* Every age that the octet can tell, and both sides of each wrap. */
+Test(index, uses_of_a_young_entry_count_from_when_it_is_ripe_and_at_every_tick)
+{
+	const struct region *r = &cache->region;
+	for (unsigned birth = 0; birth < 2 * YOUNG_TICKS; birth++) {
+		struct octet f;
+		octet_store_hint(&f, frequency_newborn(r, POOL_SMALL));
+		for (unsigned tick = 0; tick < RIPE_TICKS; tick++) {
+			frequency_use(r, &f);
+			cr_assert_eq(frequency_of(&f), 0, "born at %u, %u ticks old", birth, tick);
+			add_hint(&region_super(r)->seals, UINT64_C(1) << r->tick_shift);
+		}
+		frequency_use(r, &f);
+		cr_assert_eq(frequency_of(&f), 1, "born at %u", birth);
+		frequency_use(r, &f);
+		cr_assert_eq(octet_load_hint(&f), 2);
+	}
+	cr_assert_eq(frequency_newborn(r, POOL_MAIN), 0);
 }

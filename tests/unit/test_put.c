@@ -55,6 +55,7 @@ Test(put, overwrites_of_one_size_use_their_places_again)
 Test(put, an_overwrite_stays_in_the_pool_of_what_it_replaces)
 {
 	ok(put_text("key", "value"));
+	kit_ripen();
 	for (unsigned i = 0; i < 3; i++)
 		reads("key", "value");
 	(void)fill_percent("f", 110, 0);
