@@ -83,7 +83,8 @@ enum larder_status {
 	LARDER_UNSUPPORTED = -20, /* the cache was created without what this call needs (stamps: cas) */
 	LARDER_NO_MEMORY = -21,   /* this process has no memory left for its own bookkeeping */
 	LARDER_UNREACHABLE = -22, /* a remote store did not answer, or is known not to: what was asked may or may not be done */
-	LARDER_REFUSED = -23      /* a remote store answered with an error: larder_message() says which */
+	LARDER_REFUSED = -23,     /* a remote store answered with an error: larder_message() says which */
+	LARDER_NO_STORE = -24     /* the manager has no store of that name: larder_message() lists those that it has */
 };
 
 /* The status as a short English phrase; static, never NULL.  Wait-free, async-signal-safe. */
@@ -122,8 +123,10 @@ enum larder_open_flags {
 	LARDER_LOCK = 1u << 4,        /* mlock the mapping; failure is an error */
 	LARDER_NO_DUMP = 1u << 5,     /* keep the mapping out of core dumps */
 	LARDER_HUGE = 1u << 6,        /* ask for huge pages; going without them is no error (larder_info tells) */
-	LARDER_GUARD = 1u << 7        /* a file truncated under us answers LARDER_DETACHED instead of SIGBUS: installs a
+	LARDER_GUARD = 1u << 7,       /* a file truncated under us answers LARDER_DETACHED instead of SIGBUS: installs a
 	                                 SIGBUS handler that passes on every fault outside of larder's mappings */
+	LARDER_PRIVATE = 1u << 8      /* a cache in memory of this process and of the children that it forks, in no file
+	                                 system: name is for messages only, two caches may have the same */
 };
 
 enum larder_create_flags {

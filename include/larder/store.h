@@ -64,6 +64,9 @@ struct larder_buffer {
 /* For stores: room for `bytes` in buffer; sets length.  LARDER_OK; LARDER_SHORT; LARDER_NO_MEMORY. */
 LARDER_API enum larder_status larder_buffer_take(struct larder_buffer *buffer, size_t bytes);
 
+enum larder_mget_flags {
+	LARDER_MGET_META = 1u << 30 /* mget: fill in each item's meta, which costs a store more; else meta is left as it is */
+};
 struct larder_store_item {
 	struct larder_store_key key;
 	struct larder_buffer value;
@@ -151,7 +154,7 @@ struct larder_store_kind {
 	/* Invalidates a namespace; soft where the store can, else hard. */
 	enum larder_status (*clear)(void *self, const struct larder_name *ns, bool soft);
 
-	/* optional: get, one by one.  Each item has its own status; keys may be of several namespaces. */
+	/* optional: get, one by one.  Each item has its own status; keys may be of several namespaces.  flags: also LARDER_MGET_META. */
 	enum larder_status (*mget)(void *self, uint32_t flags, struct larder_store_item *items, size_t count);
 	/* optional: set and remove, one by one.  Each write has its own status; those of one key are done in their order. */
 	enum larder_status (*write_many)(void *self, struct larder_store_write *writes, size_t count);

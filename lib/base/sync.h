@@ -66,6 +66,7 @@ static inline uint32_t word32_load_hint(const struct word32 *w) { return atomic_
 static inline void word32_store_hint(struct word32 *w, uint32_t v) { atomic_store_explicit(&w->v, v, memory_order_relaxed); }
 
 static inline void *pointer_load_acquire(const struct pointer *p) { return atomic_load_explicit(&((struct pointer *)(uintptr_t)p)->v, memory_order_acquire); }
+static inline void *pointer_exchange_acq_rel(struct pointer *p, void *next) { return atomic_exchange_explicit(&p->v, next, memory_order_acq_rel); }
 static inline bool pointer_cas_acq_rel(struct pointer *p, void *seen, void *next)
 {
 	return atomic_compare_exchange_strong_explicit(&p->v, &seen, next, memory_order_acq_rel, memory_order_acquire);

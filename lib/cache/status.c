@@ -44,6 +44,7 @@ static const char *failure_text(enum larder_status status)
 	case LARDER_UNSUPPORTED: return "the cache was created without stamps";
 	case LARDER_NO_MEMORY: return "out of memory";
 	case LARDER_UNREACHABLE: return "the remote store does not answer";
+	case LARDER_NO_STORE: return "the manager has no store of that name";
 	case LARDER_REFUSED: return "the remote store answered with an error";
 	default: return "unknown status";
 	}
@@ -64,7 +65,7 @@ const char *larder_reason(enum larder_status status)
 		[-LARDER_READ_ONLY] = "read_only", [-LARDER_SYSTEM] = "system", [-LARDER_NO_CACHE] = "no_cache",
 		[-LARDER_MISMATCH] = "mismatch", [-LARDER_NO_SPACE] = "no_space", [-LARDER_DAMAGED] = "damaged",
 		[-LARDER_CONTENDED] = "contended", [-LARDER_UNSUPPORTED] = "unsupported", [-LARDER_NO_MEMORY] = "no_memory",
-		[-LARDER_UNREACHABLE] = "unreachable", [-LARDER_REFUSED] = "refused" };
+		[-LARDER_UNREACHABLE] = "unreachable", [-LARDER_REFUSED] = "refused", [-LARDER_NO_STORE] = "no_store" };
 	int number = -(int)status;
 
 	return number > 0 && number < (int)LARDER_REASONS && failures[number] != NULL ? failures[number] : "other";

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -28,10 +29,8 @@
 #define NAME_TRIES 16
 #define RESERVE_STEP_BYTES (UINT64_C(32) << 20)
 
-int open_above_stdio(const char *path, int flags, uint32_t mode)
+static int above_stdio(int fd)
 {
-	int fd = open(path, flags | O_CLOEXEC, (mode_t)mode);
-
 	if (fd < 0 || fd > STDERR_FILENO)
 		return fd;
 	int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -39,6 +38,11 @@ int open_above_stdio(const char *path, int flags, uint32_t mode)
 	(void)close(fd);
 	errno = saved;
 	return higher;
+}
+
+int open_above_stdio(const char *path, int flags, uint32_t mode)
+{
+	return above_stdio(open(path, flags | O_CLOEXEC, (mode_t)mode));
 }
 
 static enum larder_status system_failed(const char *path, const char *what)
@@ -208,6 +212,15 @@ enum larder_status draft_open(struct draft_file *d, const char *path, uint32_t m
 	draft_abandon(d);
 	(void)close(d->fd);
 	return status;
+}
+
+enum larder_status draft_open_private(struct draft_file *d, const char *path)
+{
+	/* The kernel puts "/memfd:" before it. */
+	*d = (struct draft_file){ .fd = memfd_create(strchr(path, ':') + 1, MFD_CLOEXEC) };
+	if (d->fd >= 0)
+		d->fd = above_stdio(d->fd);
+	return d->fd >= 0 ? LARDER_OK : system_failed(path, "no unnamed file");
 }
 
 static enum larder_status no_space(const char *path, uint64_t bytes, uint64_t left, uint64_t total, struct shortage *shortage)

@@ -17,6 +17,9 @@ struct draft_file {
 
 /* An empty file, read and write, in the directory of `path`, with permission bits `mode`.  Messages as in larder_message(). */
 enum larder_status draft_open(struct draft_file *d, const char *path, uint32_t mode);
+/* An empty file in no file system, which nobody else can reach and that ends with its last user; path is for messages and
+ * for /proc/PID/maps. */
+enum larder_status draft_open_private(struct draft_file *d, const char *path);
 /* What LARDER_NO_SPACE means for another try. */
 struct shortage {
 	uint64_t left_bytes; /* if these change, others are at work: creating, perhaps, what we want to attach to */

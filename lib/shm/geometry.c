@@ -73,7 +73,7 @@ _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UIN
 #define GHOST_PERCENT 110u /* of the entries expected: a fifth more than the main pool has */
 
 #define OPEN_FLAGS_ALL (LARDER_ATTACH_ONLY | LARDER_EXCLUSIVE | LARDER_INSPECT | LARDER_PREFAULT | LARDER_LOCK | LARDER_NO_DUMP \
-		| LARDER_HUGE | LARDER_GUARD)
+		| LARDER_HUGE | LARDER_GUARD | LARDER_PRIVATE)
 #define CREATE_FLAGS_ALL (LARDER_PLAIN | LARDER_CHECKSUM)
 #define OPTIONS_SIZE_MAX 4096u
 
@@ -124,9 +124,10 @@ static bool known_flags(const char *name, uint32_t value, uint32_t known)
 
 static bool open_flags_agree(uint32_t flags)
 {
-	if ((flags & LARDER_EXCLUSIVE) == 0 || (flags & (LARDER_ATTACH_ONLY | LARDER_INSPECT)) == 0)
+	if ((flags & (LARDER_EXCLUSIVE | LARDER_PRIVATE)) == 0 || (flags & (LARDER_ATTACH_ONLY | LARDER_INSPECT)) == 0)
 		return true;
-	message_set("options.flags = %#x: LARDER_EXCLUSIVE creates, LARDER_ATTACH_ONLY and LARDER_INSPECT never do; choose one", flags);
+	message_set("options.flags = %#x: LARDER_EXCLUSIVE and LARDER_PRIVATE create, LARDER_ATTACH_ONLY and LARDER_INSPECT never do; choose one",
+			flags);
 	return false;
 }
 

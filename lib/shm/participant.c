@@ -453,14 +453,20 @@ static enum larder_status enter_list(struct crew *crew)
 	return LARDER_OK;
 }
 
+bool crew_set_up(void)
+{
+	(void)pthread_once(&once, set_up);
+	if (set_up_failed != 0)
+		errno = set_up_failed;
+	return set_up_failed == 0;
+}
+
 enum larder_status crew_create(struct crew **crew, struct region *region, size_t tail_bytes)
 {
 	static uint64_t last_id; /* under region_slow_lock(); 0 is no id */
 
 	*crew = NULL;
-	(void)pthread_once(&once, set_up);
-	if (set_up_failed != 0) {
-		errno = set_up_failed;
+	if (!crew_set_up()) {
 		message_set("%s: cannot be told of the end of threads and of forks: %s", region->path, strerror(errno));
 		return LARDER_SYSTEM;
 	}

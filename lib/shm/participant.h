@@ -31,6 +31,9 @@ struct worker {
 	_Alignas(LINE_BYTES) unsigned char tail[]; /* tail_bytes of zeroed memory for the layers above */
 };
 
+/* Once for the process, before the first crew: the end of threads and forks.  Called earlier by those whose own handlers
+ * at fork have to run before these.  False, with errno: no memory for it. */
+bool crew_set_up(void);
 /* Sets up and tears down the workers of a handle.  crew_create also enters the region into the list that the atfork
  * handlers walk; crew_destroy clears all hazards, gives the slots back and frees every worker. */
 enum larder_status crew_create(struct crew **crew, struct region *region, size_t tail_bytes);

@@ -37,6 +37,7 @@
 #include "shm/guard.h"
 
 #define DIRECTORY "/dev/shm/larder."
+#define PRIVATE_PREFIX "/memfd:larder."
 #define NAME_BYTES_MAX 200u
 #define UNLINK_LOCK_OFF ((INT64_C(1) << 62) - 1)
 
@@ -504,7 +505,7 @@ bool region_lost(struct region *r)
 		return true;
 	region_slow_lock();
 	int fd = region_probe_fd(r);
-	bool lost = fd < 0 || fstat(fd, &st) != 0 || st.st_nlink == 0 || (uint64_t)st.st_size < r->geo.bytes;
+	bool lost = fd < 0 || fstat(fd, &st) != 0 || (st.st_nlink == 0 && !r->private) || (uint64_t)st.st_size < r->geo.bytes;
 	region_slow_unlock();
 	return lost;
 }
@@ -677,7 +678,7 @@ static enum larder_status create_in(struct region *r, struct draft_file *d, cons
 		return status;
 	write_contents(r);
 	status = dress_mapping(r, o->flags);
-	if (status == LARDER_OK)
+	if (status == LARDER_OK && !r->private)
 		status = draft_publish(d, r->path);
 	if (status == LARDER_EXISTS)
 		message_set("%s: there is a cache of that name already, made this moment", r->path);
@@ -688,7 +689,7 @@ static enum larder_status create_in(struct region *r, struct draft_file *d, cons
 static enum larder_status create(struct region *r, const struct larder_options *o, struct shortage *shortage)
 {
 	struct draft_file d;
-	enum larder_status status = draft_open(&d, r->path, o->mode);
+	enum larder_status status = r->private ? draft_open_private(&d, r->path) : draft_open(&d, r->path, o->mode);
 
 	if (status == LARDER_OK)
 		status = create_in(r, &d, o, shortage);
@@ -835,6 +836,25 @@ static enum larder_status open_by_turns(struct region *r, const struct larder_op
 	return LARDER_SYSTEM;
 }
 
+static enum larder_status create_private(struct region *r, const struct larder_options *o)
+{
+	struct shortage shortage;
+	enum larder_status status = create(r, o, &shortage);
+
+	if (status != LARDER_OK)
+		region_close(r);
+	return status;
+}
+
+/* As /proc/PID/maps shows it. */
+static enum larder_status private_path(char path[256], const char *name)
+{
+	if (!name_good(name))
+		return LARDER_INVALID;
+	(void)snprintf(path, 256, PRIVATE_PREFIX "%s", name);
+	return LARDER_OK;
+}
+
 enum larder_status region_open(struct region *r, const char *name, const struct larder_options *options)
 {
 	struct larder_options o;
@@ -842,12 +862,13 @@ enum larder_status region_open(struct region *r, const char *name, const struct 
 
 	memset(r, 0, sizeof *r);
 	r->lock_fd = r->probe_fd = -1;
+	r->private = status == LARDER_OK && (o.flags & LARDER_PRIVATE) != 0;
 	if (status == LARDER_OK)
-		status = path_of(r->path, name);
+		status = r->private ? private_path(r->path, name) : path_of(r->path, name);
 	if (status != LARDER_OK)
 		return status;
 	r->open_flags = o.flags;
 	r->read_only = (o.flags & LARDER_INSPECT) != 0;
 	r->time_offset_ms = clock_offset_ms();
-	return open_by_turns(r, &o);
+	return r->private ? create_private(r, &o) : open_by_turns(r, &o);
 }

@@ -35,6 +35,7 @@ struct region {
 	uint32_t tick_shift; /* tick = seals >> tick_shift */
 	bool read_only;
 	bool huge;
+	bool private; /* LARDER_PRIVATE: a file that never has a name */
 	struct octet lost;       /* set by the SIGBUS guard: the file was truncated under us */
 	int64_t time_offset_ms;  /* of this process's time namespace: add to the monotonic clock */
 	uint32_t open_flags;

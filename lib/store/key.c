@@ -51,22 +51,12 @@ static enum larder_status check_namespace(const char *ns, size_t count)
 	return LARDER_INVALID;
 }
 
-static size_t escaped_bytes(const char *part, size_t count)
-{
-	size_t bytes = count;
-
-	for (size_t i = 0; i < count; i++)
-		if (part[i] == ':' || part[i] == '%')
-			bytes += 2;
-	return bytes;
-}
-
 /* Length of what stands behind the namespace. */
 static size_t engine_bytes(const struct larder_key *key)
 {
-	size_t bytes = escaped_bytes(key->key, key->key_bytes);
+	size_t bytes = name_escaped_bytes(key->key, key->key_bytes);
 
-	return key->version ? bytes + 1 + escaped_bytes(key->version, key->version_bytes) : bytes;
+	return key->version ? bytes + 1 + name_escaped_bytes(key->version, key->version_bytes) : bytes;
 }
 
 static enum larder_status check_rest(const struct larder_key *key)
@@ -119,7 +109,7 @@ enum larder_status larder_key_format(const struct larder_key *key, char *text, s
 
 	if (status)
 		return status;
-	size_t ns_bytes = escaped_bytes(key->ns, key->ns_bytes), bytes = ns_bytes + 1 + engine_bytes(key);
+	size_t ns_bytes = name_escaped_bytes(key->ns, key->ns_bytes), bytes = ns_bytes + 1 + engine_bytes(key);
 	if (length)
 		*length = bytes;
 	if (bytes >= room)
@@ -133,7 +123,7 @@ enum larder_status larder_key_format(const struct larder_key *key, char *text, s
 
 static bool is_plain(const struct larder_key *key)
 {
-	return !key->version && escaped_bytes(key->key, key->key_bytes) == key->key_bytes;
+	return !key->version && name_is_plain(key->key, key->key_bytes);
 }
 
 enum larder_status larder_key_prepare(const struct larder_key *key, char *own, size_t room, struct larder_store_key *prepared)

@@ -8,6 +8,7 @@
 #include <larder/store.h>
 
 extern const struct larder_store_kind store_shm;       /* the engine, in a segment that has a name */
+extern const struct larder_store_kind store_memory;    /* the engine, in memory of this process and its children */
 extern const struct larder_store_kind store_migrating; /* two stores, and a mode in shared memory that says which answers */
 
 /* All of them, ended by NULL. */

@@ -33,6 +33,16 @@ size_t name_escape(const char *text, size_t count, char *escaped)
 	return length;
 }
 
+size_t name_escaped_bytes(const char *text, size_t count)
+{
+	size_t bytes = count;
+
+	for (size_t i = 0; i < count; i++)
+		if (text[i] == ':' || text[i] == '%')
+			bytes += 2;
+	return bytes;
+}
+
 /* The name and its two texts in one piece of memory. */
 static struct larder_name *name_make(const char *text, size_t count, uint32_t index)
 {

@@ -15,6 +15,8 @@
 
 #include "base/message.h"
 
+#define OWNER_BYTES 384u
+
 struct unit {
 	const char *name;
 	int64_t factor;
@@ -105,29 +107,37 @@ static const char *allowed(const struct larder_setting_rule *rule, char *text, s
 	}
 }
 
-static enum larder_status refuse(const struct settings_rules *rules, const struct larder_setting_rule *rule, const char *text)
+/* What messages about setting number `place` begin with: "larder.conf:12: store kind shm". */
+static const char *owner_of(const struct settings_rules *rules, size_t place, char text[OWNER_BYTES])
+{
+	bool told = rules->origins && rules->origins[place];
+
+	snprintf(text, OWNER_BYTES, "%s%s%s", told ? rules->origins[place] : "", told ? ": " : "", rules->owner);
+	return text;
+}
+
+static enum larder_status refuse(const char *owner, const struct larder_setting_rule *rule, const char *text)
 {
 	char range[256];
 
-	message_set("%s: %s = %s is not allowed: expected %s", rules->owner, rule->key, text,
-			allowed(rule, range, sizeof range));
+	message_set("%s: %s = %s is not allowed: expected %s", owner, rule->key, text, allowed(rule, range, sizeof range));
 	return LARDER_INVALID;
 }
 
-static enum larder_status find_store(const struct settings_rules *rules, const struct larder_setting_rule *rule,
-		struct larder_setting_value *value)
+static enum larder_status find_store(const struct settings_rules *rules, const char *owner,
+		const struct larder_setting_rule *rule, struct larder_setting_value *value)
 {
 	if (*value->text)
 		value->store = rules->find ? rules->find(value->text, rules->arg) : NULL;
 	if (value->store || (!*value->text && rule->usual))
 		return LARDER_OK;
-	message_set("%s: %s = %s: there is no store of that name; define it before this one", rules->owner, rule->key, value->text);
+	message_set("%s: %s = %s: there is no store of that name; define it before this one", owner, rule->key, value->text);
 	return LARDER_INVALID;
 }
 
 /* Parses value->text after its rule. */
-static enum larder_status check_value(const struct settings_rules *rules, const struct larder_setting_rule *rule,
-		struct larder_setting_value *value)
+static enum larder_status check_value(const struct settings_rules *rules, const char *owner,
+		const struct larder_setting_rule *rule, struct larder_setting_value *value)
 {
 	int64_t number = 0;
 
@@ -137,18 +147,18 @@ static enum larder_status check_value(const struct settings_rules *rules, const 
 	case LARDER_SETTING_TEXT:
 		return LARDER_OK;
 	case LARDER_SETTING_STORE:
-		return find_store(rules, rule, value);
+		return find_store(rules, owner, rule, value);
 	case LARDER_SETTING_CHOICE:
 		number = choice_of(rule->choices, value->text);
 		break;
 	default:
 		if (!settings_number(rule->type, value->text, &number))
-			return refuse(rules, rule, value->text);
+			return refuse(owner, rule, value->text);
 	}
 	bool bounded = rule->type == LARDER_SETTING_SIZE || rule->type == LARDER_SETTING_DURATION
 			|| rule->type == LARDER_SETTING_COUNT;
 	if (number < 0 || (bounded && (number < rule->least || number > rule->most)))
-		return refuse(rules, rule, value->text);
+		return refuse(owner, rule, value->text);
 	value->number = number;
 	return LARDER_OK;
 }
@@ -165,7 +175,7 @@ static size_t likeness(const char *a, const char *b)
 	return left + right;
 }
 
-static enum larder_status unknown(const struct settings_rules *rules, const char *key)
+static enum larder_status unknown(const struct settings_rules *rules, const char *owner, const char *key)
 {
 	char known[320] = "";
 	const char *meant = NULL;
@@ -179,44 +189,56 @@ static enum larder_status unknown(const struct settings_rules *rules, const char
 			meant = rules->rules[i].key;
 		}
 	}
-	message_set("%s: there is no setting '%s'%s%s%s; it takes: %s", rules->owner, key, meant ? " (did you mean '" : "",
+	message_set("%s: there is no setting '%s'%s%s%s; it takes: %s", owner, key, meant ? " (did you mean '" : "",
 			meant ? meant : "", meant ? "'?)" : "", *known ? known : "none");
 	return LARDER_INVALID;
 }
 
-static enum larder_status take(const struct settings_rules *rules, const struct larder_setting *setting,
-		struct larder_setting_value *values)
+/* Settings number `place` to its value; where[] remembers which setting a value is from. */
+static enum larder_status take(const struct settings_rules *rules, const struct larder_setting *settings, size_t place,
+		struct larder_setting_value *values, size_t *where)
 {
+	const struct larder_setting *setting = &settings[place];
+	char owner[OWNER_BYTES];
+
 	for (unsigned i = 0; i < rules->count; i++) {
 		if (strcmp(setting->key, rules->rules[i].key))
 			continue;
 		if (values[i].given) {
-			message_set("%s: %s is given twice: %s and %s", rules->owner, setting->key, values[i].text, setting->value);
+			message_set("%s: %s is given twice: %s and %s", owner_of(rules, place, owner), setting->key, values[i].text,
+					setting->value);
 			return LARDER_INVALID;
 		}
 		values[i].text = setting->value;
 		values[i].given = true;
+		where[i] = place;
 		return LARDER_OK;
 	}
-	return unknown(rules, setting->key);
+	return unknown(rules, owner_of(rules, place, owner), setting->key);
+}
+
+static enum larder_status check_rule(const struct settings_rules *rules, unsigned i, size_t where,
+		struct larder_setting_value *value)
+{
+	char owner[OWNER_BYTES];
+
+	if (value->text)
+		return check_value(rules, value->given ? owner_of(rules, where, owner) : rules->owner, &rules->rules[i], value);
+	message_set("%s: %s has to be given: %s", rules->owner, rules->rules[i].key, rules->rules[i].text);
+	return LARDER_INVALID;
 }
 
 enum larder_status settings_check(const struct settings_rules *rules, const struct larder_setting *settings, size_t count,
 		struct larder_setting_value *values)
 {
+	size_t where[SETTINGS_RULES_MAX];
 	enum larder_status status = LARDER_OK;
 
 	for (unsigned i = 0; i < rules->count; i++)
 		values[i] = (struct larder_setting_value){ .text = rules->rules[i].usual };
 	for (size_t i = 0; i < count && !status; i++)
-		status = take(rules, &settings[i], values);
-	for (unsigned i = 0; i < rules->count && !status; i++) {
-		if (values[i].text) {
-			status = check_value(rules, &rules->rules[i], &values[i]);
-			continue;
-		}
-		message_set("%s: %s has to be given: %s", rules->owner, rules->rules[i].key, rules->rules[i].text);
-		status = LARDER_INVALID;
-	}
+		status = take(rules, settings, i, values, where);
+	for (unsigned i = 0; i < rules->count && !status; i++)
+		status = check_rule(rules, i, where[i], &values[i]);
 	return status;
 }

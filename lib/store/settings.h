@@ -8,12 +8,15 @@
 
 #include <larder/store.h>
 
+#define SETTINGS_RULES_MAX 64u
+
 struct settings_rules {
 	const char *owner; /* for messages: "store kind redis" */
 	const struct larder_setting_rule *rules;
 	unsigned count;
 	struct larder_store *(*find)(const char *name, void *arg);
 	void *arg;
+	const char *const *origins; /* "larder.conf:12" of each setting, for messages; NULL: nothing to say of them */
 };
 
 /* Parses text by type: bytes, ms, a count, 0 or 1.  False: malformed, or beyond int64_t. */

@@ -5,6 +5,8 @@
  * Kinds lie in a table of pointers that only fills, by CAS (edge NAMED), so that finding one takes no lock.  A store counts its
  * references; whoever gives the last one back closes it.
  */
+#include "store/store.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,6 @@
 #include "store/settings.h"
 
 #define KINDS_MAX 32u
-#define RULES_MAX 64u
 
 struct larder_store {
 	const struct larder_store_kind *kind;
@@ -30,7 +31,7 @@ static struct pointer registered[KINDS_MAX];
 
 static bool kind_is_sound(const struct larder_store_kind *kind)
 {
-	if (!kind || kind->size != sizeof *kind || !kind->name || kind->rule_count > RULES_MAX)
+	if (!kind || kind->size != sizeof *kind || !kind->name || kind->rule_count > SETTINGS_RULES_MAX)
 		return false;
 	size_t length = strspn(kind->name, "abcdefghijklmnopqrstuvwxyz0123456789-");
 	if (!length || length > 32 || kind->name[length])
@@ -115,24 +116,31 @@ static enum larder_status store_open(const struct larder_store_kind *kind, const
 	return LARDER_OK;
 }
 
-enum larder_status larder_store_open(const char *kind_name, const struct larder_setting *settings, size_t count,
+enum larder_status store_open_as(const struct store_request *request, struct larder_store **store)
+{
+	struct larder_setting_value values[SETTINGS_RULES_MAX];
+	const struct larder_store_kind *kind = larder_kind_find(request->kind);
+	char owner[160];
+
+	*store = NULL;
+	if (!kind) {
+		kind_unknown(request->kind);
+		return LARDER_INVALID;
+	}
+	snprintf(owner, sizeof owner, "%s%sstore kind %s", request->owner ? request->owner : "", request->owner ? ": " : "", kind->name);
+	struct settings_rules rules = { owner, kind->rules, kind->rule_count, request->find, request->arg, request->origins };
+	enum larder_status status = settings_check(&rules, request->settings, request->count, values);
+	return status ? status : store_open(kind, values, store);
+}
+
+enum larder_status larder_store_open(const char *kind, const struct larder_setting *settings, size_t count,
 		struct larder_store *(*find)(const char *name, void *arg), void *arg, struct larder_store **store)
 {
-	struct larder_setting_value values[RULES_MAX];
-	const struct larder_store_kind *kind = larder_kind_find(kind_name);
-	char owner[64];
+	const struct store_request request = { .kind = kind, .settings = settings, .count = count, .find = find, .arg = arg };
 
 	if (!store || (count && !settings))
 		return LARDER_INVALID;
-	*store = NULL;
-	if (!kind) {
-		kind_unknown(kind_name);
-		return LARDER_INVALID;
-	}
-	snprintf(owner, sizeof owner, "store kind %s", kind->name);
-	struct settings_rules rules = { owner, kind->rules, kind->rule_count, find, arg };
-	enum larder_status status = settings_check(&rules, settings, count, values);
-	return status ? status : store_open(kind, values, store);
+	return store_open_as(&request, store);
 }
 
 struct larder_store *larder_store_hold(struct larder_store *store)
@@ -226,7 +234,8 @@ static enum larder_status get_one_by_one(struct larder_store *store, uint32_t fl
 		size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		items[i].status = larder_store_get(store, &items[i].key, flags, &items[i].value, &items[i].meta);
+		items[i].status = larder_store_get(store, &items[i].key, flags & ~(uint32_t)LARDER_MGET_META, &items[i].value,
+				flags & LARDER_MGET_META ? &items[i].meta : NULL);
 	return LARDER_OK;
 }
 

@@ -41,6 +41,7 @@ SAME(LARDER_UNSUPPORTED, -20);
 SAME(LARDER_NO_MEMORY, -21);
 SAME(LARDER_UNREACHABLE, -22);
 SAME(LARDER_REFUSED, -23);
+SAME(LARDER_NO_STORE, -24);
 SAME(LARDER_TTL_DEFAULT, 0);
 SAME(LARDER_TTL_NONE, -1);
 SAME(LARDER_TTL_KEEP, -2);
@@ -52,6 +53,7 @@ SAME(LARDER_LOCK, 16);
 SAME(LARDER_NO_DUMP, 32);
 SAME(LARDER_HUGE, 64);
 SAME(LARDER_GUARD, 128);
+SAME(LARDER_PRIVATE, 256);
 SAME(LARDER_PLAIN, 1);
 SAME(LARDER_CHECKSUM, 2);
 SAME(LARDER_SET, 0);
@@ -63,8 +65,8 @@ SAME(offsetof(struct larder_set_options, size), 0);
 
 static bool every_status_has_words_of_its_own(void)
 {
-	for (int a = LARDER_REFUSED; a <= LARDER_END; a++)
-		for (int b = LARDER_REFUSED; b < a; b++) {
+	for (int a = LARDER_NO_STORE; a <= LARDER_END; a++)
+		for (int b = LARDER_NO_STORE; b < a; b++) {
 			const char *words = larder_strerror((enum larder_status)a);
 			if (!words || !*words || !strcmp(words, larder_strerror((enum larder_status)b)))
 				return false;

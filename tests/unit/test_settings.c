@@ -18,9 +18,11 @@ static const struct larder_setting_rule rules[] = {
 
 static struct larder_setting_value values[RULES];
 
+static const char *const *origins;
+
 static enum larder_status check(const struct larder_setting *settings, size_t count)
 {
-	struct settings_rules all = { "store kind test", rules, RULES, NULL, NULL };
+	struct settings_rules all = { "store kind test", rules, RULES, NULL, NULL, origins };
 
 	return settings_check(&all, settings, count, values);
 }
@@ -98,4 +100,17 @@ Test(settings, a_store_that_nobody_knows_is_refused)
 {
 	cr_assert_eq(with("near", "l1"), LARDER_INVALID);
 	message_names("near", "l1", "define it");
+}
+
+Test(settings, a_refusal_says_where_the_setting_stands)
+{
+	static const char *const places[] = { "shop.conf:3", "shop.conf:4" };
+
+	origins = places;
+	cr_assert_eq(with("bytes", "5"), LARDER_INVALID);
+	message_names("shop.conf:4: store kind test", "bytes = 5", "1024");
+	cr_assert_eq(with("bites", "5"), LARDER_INVALID);
+	message_names("shop.conf:4", "bites", "did you mean 'bytes'");
+	cr_assert_eq(with("url", "y"), LARDER_INVALID);
+	message_names("shop.conf:4", "url", "twice");
 }

@@ -4,17 +4,17 @@
 
 Test(status, each_status_has_a_text_of_its_own)
 {
-	for (int i = LARDER_REFUSED; i <= LARDER_END; i++) {
+	for (int i = LARDER_NO_STORE; i <= LARDER_END; i++) {
 		const char *text = larder_strerror((enum larder_status)i);
 		cr_assert(text != NULL && text[0] != 0 && strcmp(text, "unknown status") != 0, "status %d", i);
-		for (int j = LARDER_REFUSED; j < i; j++)
+		for (int j = LARDER_NO_STORE; j < i; j++)
 			cr_assert_str_neq(text, larder_strerror((enum larder_status)j));
 	}
 }
 
 Test(status, a_number_that_is_no_status_is_called_unknown)
 {
-	cr_assert_str_eq(larder_strerror((enum larder_status)(LARDER_REFUSED - 1)), "unknown status");
+	cr_assert_str_eq(larder_strerror((enum larder_status)(LARDER_NO_STORE - 1)), "unknown status");
 	cr_assert_str_eq(larder_strerror((enum larder_status)(LARDER_END + 1)), "unknown status");
 }
 
