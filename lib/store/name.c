@@ -27,8 +27,9 @@ size_t name_escape(const char *text, size_t count, char *escaped)
 			escaped[length++] = text[i];
 			continue;
 		}
-		memcpy(escaped + length, text[i] == ':' ? "%3A" : "%25", 3);
-		length += 3;
+		escaped[length++] = '%';
+		escaped[length++] = text[i] == ':' ? '3' : '2';
+		escaped[length++] = text[i] == ':' ? 'A' : '5';
 	}
 	return length;
 }

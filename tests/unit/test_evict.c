@@ -325,7 +325,7 @@ Test(evict, a_segment_with_a_living_writer_waits_in_draining)
 	work();
 	cr_assert_eq(segword_state(kit_segword(segment)), SEGMENT_DRAINING);
 	const struct octet *blocker = region_segment(&cache->region, segment)->blocker;
-	cr_assert_eq(octet_load_hint(&blocker[0]) | octet_load_hint(&blocker[1]) << 8, b->slot + 1);
+	cr_assert_eq((uint32_t)octet_load_hint(&blocker[0]) | (uint32_t)octet_load_hint(&blocker[1]) << 8, b->slot + 1);
 	ok(has_text("s0")); /* still readable */
 	kit_release(b);
 	larder_close(&second);
