@@ -11,6 +11,10 @@ extern const struct larder_store_kind store_shm;       /* the engine, in a segme
 extern const struct larder_store_kind store_memory;    /* the engine, in memory of this process and its children */
 extern const struct larder_store_kind store_migrating; /* two stores, and a mode in shared memory that says which answers */
 
+#ifdef LARDER_REDIS
+extern const struct larder_store_kind store_redis;  /* a Redis server or cluster */
+#endif
+
 /* All of them, ended by NULL. */
 extern const struct larder_store_kind *const store_kinds[];
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One server, see redis_node.h. */
+#include "store/redis_node.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/message.h"
+#include "store/redis_reply.h"
+
+/* ---- Making ---------------------------------------------------------------------------------------------------------- */
+
+struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct word *counters)
+{
+	struct redis_node *node = aligned_alloc(64, (sizeof *node + 63) / 64 * 64);
+
+	if (!node)
+		return NULL;
+	memset(node, 0, sizeof *node);
+	if (!pool_make(&node->pool, options->pool)) {
+		free(node);
+		return NULL;
+	}
+	node->address = *address;
+	node->options = options;
+	node->counters = counters;
+	url_show(address, node->text, sizeof node->text);
+	breaker_make(&node->breaker, &options->breaker);
+	(void)node_resolve(node, true);
+	return node;
+}
+
+void node_free(struct redis_node *node)
+{
+	if (!node)
+		return;
+	for (struct node_place *place = pointer_load_acquire(&node->place), *before; place; place = before) {
+		before = place->before;
+		free(place);
+	}
+	pool_free(&node->pool);
+	free(node);
+}
+
+bool node_resolve(struct redis_node *node, bool only_numeric)
+{
+	struct node_place *place, *there = pointer_load_acquire(&node->place);
+	struct wire_address address;
+
+	if (!wire_resolve(node->address.host, node->address.port, only_numeric, &address))
+		return false;
+	if (there && there->address.bytes == address.bytes && !memcmp(&there->address.socket, &address.socket, address.bytes))
+		return true;
+	place = malloc(sizeof *place);
+	if (!place)
+		return false;
+	*place = (struct node_place){ address, there };
+	if (!pointer_cas_acq_rel(&node->place, there, place)) /* NAMED (release): the address is whole before it is found */
+		free(place);
+	return true;
+}
+
+/* ---- Faults ---------------------------------------------------------------------------------------------------------- */
+
+enum larder_status node_fault(struct redis_node *node, enum wire_fault fault)
+{
+	static const enum redis_counter counters[] = { [WIRE_LATE] = REDIS_COUNT_timeouts,
+		[WIRE_REFUSED] = REDIS_COUNT_connects_failed, [WIRE_ENDED] = REDIS_COUNT_disconnects,
+		[WIRE_GARBAGE] = REDIS_COUNT_garbage };
+
+	if (!fault)
+		return LARDER_OK;
+	message_set("redis at %s: %s (time-outs: %" PRId64 " ms to connect, %" PRId64 " ms in all)", node->text, wire_fault_text(fault),
+			node->options->connect_ns / 1000000, node->options->timeout_ns / 1000000);
+	if (fault == WIRE_MEMORY)
+		return LARDER_NO_MEMORY;
+	redis_count(node->counters, counters[fault]);
+	return LARDER_UNREACHABLE;
+}
+
+static enum larder_status breaker_is_open(struct redis_node *node)
+{
+	int64_t next_ms;
+
+	redis_count(node->counters, REDIS_COUNT_failed_fast);
+	(void)breaker_now(&node->breaker, &next_ms);
+	message_set("redis at %s: its breaker is open (last failure: %s), next try in %" PRId64 " ms", node->text,
+			wire_fault_text((enum wire_fault)(breaker_count(&node->breaker, BREAKER_LAST) % (WIRE_MEMORY + 1u))), next_ms);
+	return LARDER_UNREACHABLE;
+}
+
+/* ---- Greeting -------------------------------------------------------------------------------------------------------- */
+
+static enum wire_fault say(struct wire *wire, int argc, const char *first, const char *second, const char *third)
+{
+	const char *argv[] = { first, second, third };
+	const size_t lengths[] = { strlen(first), argc > 1 ? strlen(second) : 0, argc > 2 ? strlen(third) : 0 };
+
+	return wire_append(wire, argc, argv, lengths);
+}
+
+/* All of the greeting in one go; the number of replies that will come. */
+static enum wire_fault greeting(struct wire *wire, const struct redis_options *options, unsigned *replies)
+{
+	const struct redis_url *url = &options->url;
+	enum wire_fault fault = WIRE_FINE;
+	char database[16];
+
+	if (*url->password && ++*replies)
+		fault = *url->user ? say(wire, 3, "AUTH", url->user, url->password) : say(wire, 2, "AUTH", url->password, NULL);
+	snprintf(database, sizeof database, "%d", url->database);
+	if (!fault && url->database && ++*replies)
+		fault = say(wire, 2, "SELECT", database, NULL);
+	if (!fault && *options->client_name && ++*replies)
+		fault = say(wire, 3, "CLIENT", "SETNAME", options->client_name);
+	if (!fault && options->replica_reads && ++*replies)
+		fault = say(wire, 1, "READONLY", NULL, NULL);
+	return fault;
+}
+
+/* An error counts unless it is the name's: a user who may not set one can do without. */
+static enum larder_status greet(struct redis_node *node, struct wire *wire, int64_t deadline_ns, enum wire_fault *fault)
+{
+	enum larder_status status = LARDER_OK;
+	unsigned replies = 0;
+
+	*fault = greeting(wire, node->options, &replies);
+	for (unsigned i = 0; i < replies && !*fault; i++) {
+		redisReply *reply;
+		*fault = wire_reply(wire, deadline_ns, &reply);
+		if (!*fault && !status && !reply_is_error(reply, "NOPERM ") && !reply_is_error(reply, "ERR unknown"))
+			status = reply_status(reply, node->text);
+		freeReplyObject(*fault ? NULL : reply);
+	}
+	return *fault ? node_fault(node, *fault) : status;
+}
+
+/* Opens and greets; on failure the wire is closed and *fault says what to hold against the server. */
+static enum larder_status dial(struct redis_node *node, struct wire *wire, int64_t deadline_ns, enum wire_fault *fault)
+{
+	const struct node_place *place = pointer_load_acquire(&node->place); /* NAMED (acquire) */
+	int64_t connect_by = wire_now_ns() + node->options->connect_ns;
+
+	if (!place) {
+		message_set("redis at %s: the name was not found; larder_store_health() asks the resolver again", node->text);
+		redis_count(node->counters, REDIS_COUNT_connects_failed);
+		*fault = WIRE_REFUSED;
+		return LARDER_UNREACHABLE;
+	}
+	if (connect_by > deadline_ns)
+		connect_by = deadline_ns;
+	*fault = wire_open(wire, &place->address, connect_by);
+	enum larder_status status = *fault ? node_fault(node, *fault) : greet(node, wire, connect_by, fault);
+	if (status)
+		wire_close(wire);
+	else
+		redis_count(node->counters, REDIS_COUNT_connects);
+	return status;
+}
+
+enum larder_status node_dial(struct redis_node *node, struct wire *wire, int64_t deadline_ns)
+{
+	enum wire_fault fault;
+
+	wire_clear(wire);
+	return dial(node, wire, deadline_ns, &fault);
+}
+
+/* ---- Taking and leaving ---------------------------------------------------------------------------------------------- */
+
+static enum larder_status seat_ready(struct redis_node *node, struct seat *seat, int64_t deadline_ns, enum wire_fault *fault)
+{
+	if (seat->greeted && wire_is_quiet(&seat->wire))
+		return LARDER_OK;
+	wire_close(&seat->wire);
+	enum larder_status status = dial(node, &seat->wire, deadline_ns, fault);
+	seat->greeted = !status;
+	return status;
+}
+
+/* A server that refuses a greeting lives: that is no fault for the breaker.  Nor is what this process lacks. */
+static void leave(struct node_lease *lease, bool keep, enum wire_fault fault)
+{
+	struct redis_node *node = lease->node;
+
+	pool_leave(&node->pool, lease->seat, keep);
+	if (fault == WIRE_MEMORY)
+		breaker_forget(&node->breaker, &lease->pass);
+	else
+		breaker_leave(&node->breaker, &lease->pass, !fault, (int)fault);
+}
+
+enum larder_status node_take(struct redis_node *node, bool past_breaker, int64_t deadline_ns, struct node_lease *lease)
+{
+	enum wire_fault fault = WIRE_FINE;
+
+	*lease = (struct node_lease){ .node = node };
+	if (!breaker_enter(&node->breaker, &lease->pass) && !past_breaker)
+		return breaker_is_open(node);
+	lease->seat = pool_take(&node->pool, deadline_ns);
+	if (!lease->seat) {
+		breaker_forget(&node->breaker, &lease->pass);
+		redis_count(node->counters, REDIS_COUNT_no_seat);
+		message_set("redis at %s: all %u connections were in use until the time-out; raise 'pool'", node->text,
+				node->pool.count);
+		return LARDER_UNREACHABLE;
+	}
+	enum larder_status status = seat_ready(node, lease->seat, deadline_ns, &fault);
+	if (status)
+		leave(lease, false, fault);
+	return status;
+}
+
+void node_leave(struct node_lease *lease, enum wire_fault fault)
+{
+	leave(lease, !fault, fault);
+}
