@@ -52,7 +52,8 @@ void found(struct doctor *doctor, enum grade grade, const char *subject, const c
 {
 	va_list arguments;
 
-	json_array_append_new(doctor->findings, json_pack("{s:s, s:s}", "grade", grade_names[grade], "subject", subject));
+	json_array_append_new(
+			doctor->findings, json_pack("{s:s, s:s}", "grade", grade_names[grade], "subject", subject));
 	va_start(arguments, format);
 	put_text(last_finding(doctor), "what", format, arguments);
 	va_end(arguments);
@@ -163,8 +164,8 @@ static void print_text(const struct doctor *doctor, bool quiet)
 			print_finding(finding);
 	}
 	if (!quiet)
-		printf("\n%zu faults, %zu pieces of advice, %zu notes, %zu things as they should be\n", count[GRADE_FAULT],
-				count[GRADE_ADVICE], count[GRADE_NOTE], count[GRADE_FINE]);
+		printf("\n%zu faults, %zu pieces of advice, %zu notes, %zu things as they should be\n",
+				count[GRADE_FAULT], count[GRADE_ADVICE], count[GRADE_NOTE], count[GRADE_FINE]);
 }
 
 static int print_findings(struct doctor *doctor, bool json, bool quiet)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the parts of `larder doctor` share: the list of findings, and files of the host read below a root that tests (and
- * whoever looks into a container from outside) may name.
+ * What the parts of `larder doctor` share: the list of findings, and files of the host read below a root that tests
+ * (and whoever looks into a container from outside) may name.
  *
  * A finding is what is so; above GRADE_FINE it also says why that matters and what to change.  It is begun by found(),
  * and because() and change() add to the one begun last.

@@ -81,14 +81,19 @@ static void check_fullness(struct look *look)
 	text_size(look->info.bytes, size);
 	if (age_ms >= 0)
 		snprintf(lived, sizeof lived, "; one in ten is older than %s", text_duration(age_ms, age));
-	bool brief = evicting && age_ms >= 0 && age_ms < AGE_SHORT_MS && look->now_ms - look->info.created_at_ms > 2 * AGE_SHORT_MS;
-	found(look->doctor, brief ? GRADE_ADVICE : GRADE_FINE, "fullness", "%" PRIu64 " entries, %s of %s (%.0f %%)%s%s", now->entries,
-			held, size, percent(now->entry_bytes, look->info.bytes), evicting ? ", evicting" : ", nothing evicted to speak of",
-			lived);
+	bool brief = evicting && age_ms >= 0 && age_ms < AGE_SHORT_MS &&
+			look->now_ms - look->info.created_at_ms > 2 * AGE_SHORT_MS;
+	found(look->doctor, brief ? GRADE_ADVICE : GRADE_FINE, "fullness",
+			"%" PRIu64 " entries, %s of %s (%.0f %%)%s%s", now->entries, held, size,
+			percent(now->entry_bytes, look->info.bytes),
+			evicting ? ", evicting" : ", nothing evicted to speak of", lived);
 	if (!brief)
 		return;
-	because(look->doctor, "entries are evicted before they are a minute old: most of what is set is not used again in time");
-	change(look->doctor, "a larger cache ('larder mrc %s' says how much larger), or do not cache what is asked for once",
+	because(look->doctor,
+			"entries are evicted before they are a minute old: most of what is set is not used again in "
+			"time");
+	change(look->doctor,
+			"a larger cache ('larder mrc %s' says how much larger), or do not cache what is asked for once",
 			look->info.path);
 }
 
@@ -106,18 +111,27 @@ static void check_hits(struct look *look)
 	double rate = late >= ENOUGH ? percent(late_hits, late) : percent(now->hits, gets);
 	if (late >= ENOUGH)
 		snprintf(lately, sizeof lately, ", %.1f %% at present", rate);
-	found(look->doctor, rate < 50 ? GRADE_ADVICE : GRADE_FINE, "hit rate", "%.1f %% of all gets%s", percent(now->hits, gets), lately);
+	found(look->doctor, rate < 50 ? GRADE_ADVICE : GRADE_FINE, "hit rate", "%.1f %% of all gets%s",
+			percent(now->hits, gets), lately);
 	if (rate >= 50)
 		return;
 	if (evictions(now) * 4 > now->inserts) {
-		because(look->doctor, "more than half of the gets miss, and the cache evicts: it is too small for what is asked for");
+		because(look->doctor,
+				"more than half of the gets miss, and the cache evicts: it is too small for what is "
+				"asked for");
 		change(look->doctor, "a larger cache: 'larder mrc %s' recommends a size", look->info.path);
 	} else if ((now->expirations + now->flushed) * 4 > now->inserts) {
-		because(look->doctor, "more than half of the gets miss, and most entries expire or are flushed before they are asked for");
+		because(look->doctor,
+				"more than half of the gets miss, and most entries expire or are flushed before they "
+				"are asked for");
 		change(look->doctor, "a longer time to live ('larder namespace --ttl'), or flush less");
 	} else {
-		because(look->doctor, "more than half of the gets miss, and yet there is room: the keys were never set, or were deleted");
-		change(look->doctor, "look whether readers and writers build keys alike ('larder ls'), and cache negative answers, too");
+		because(look->doctor,
+				"more than half of the gets miss, and yet there is room: the keys were never set, or "
+				"were deleted");
+		change(look->doctor,
+				"look whether readers and writers build keys alike ('larder ls'), and cache negative "
+				"answers, too");
 	}
 }
 
@@ -128,12 +142,14 @@ static void check_index(struct look *look)
 	const struct larder_stat *now = &look->now;
 
 	if (now->inserts < ENOUGH || now->evictions_index * 100 <= now->inserts) {
-		found(look->doctor, GRADE_FINE, "index", "%.0f %% full, %" PRIu64 " of %" PRIu64 " inserts displaced another key",
+		found(look->doctor, GRADE_FINE, "index",
+				"%.0f %% full, %" PRIu64 " of %" PRIu64 " inserts displaced another key",
 				percent(now->entries, look->info.index_slots), now->evictions_index, now->inserts);
 		return;
 	}
 	uint64_t bytes = look->seen ? look->data_bytes / look->seen : 64;
-	found(look->doctor, GRADE_ADVICE, "index", "%.0f %% full; %.1f %% of inserts found no free slot and displaced another key",
+	found(look->doctor, GRADE_ADVICE, "index",
+			"%.0f %% full; %.1f %% of inserts found no free slot and displaced another key",
 			percent(now->entries, look->info.index_slots), percent(now->evictions_index, now->inserts));
 	because(look->doctor, "the index is too small for entries of %" PRIu64 " bytes, so memory stays unused", bytes);
 	change(look->doctor, "make the cache anew with --entry-size %" PRIu64 " (entry_bytes in larder_options): "
@@ -146,11 +162,14 @@ static void check_segments(struct look *look)
 	uint64_t blocked = now->blocked - look->before.blocked;
 	bool many = now->segments_recycling * 8 > look->info.segments;
 
-	found(look->doctor, many ? GRADE_ADVICE : GRADE_FINE, "segments", "%" PRIu64 " of %u free, %" PRIu64 " being emptied, %" PRIu64
-			" steps put off while looking", now->segments_free, look->info.segments, now->segments_recycling, blocked);
+	found(look->doctor, many ? GRADE_ADVICE : GRADE_FINE, "segments",
+			"%" PRIu64 " of %u free, %" PRIu64 " being emptied, %" PRIu64 " steps put off while looking",
+			now->segments_free, look->info.segments, now->segments_recycling, blocked);
 	if (!many)
 		return;
-	because(look->doctor, "processes that are stopped, or hold pins for long, keep more than an eighth of the memory from being used "
+	because(look->doctor,
+			"processes that are stopped, or hold pins for long, keep more than an eighth of the memory "
+			"from being used "
 			"again");
 	change(look->doctor, "continue, end or unpin them: see participants");
 }
@@ -161,13 +180,19 @@ static void check_damage(struct look *look)
 {
 	uint64_t faults = look->now.damage + look->now.checksum_errors;
 
-	found(look->doctor, faults ? GRADE_FAULT : GRADE_FINE, "damage", "%" PRIu64 " words out of range, %" PRIu64 " wrong checksums",
-			look->now.damage, look->now.checksum_errors);
+	found(look->doctor, faults ? GRADE_FAULT : GRADE_FINE, "damage",
+			"%" PRIu64 " words out of range, %" PRIu64 " wrong checksums", look->now.damage,
+			look->now.checksum_errors);
 	if (!faults)
 		return;
-	because(look->doctor, "something wrote to the file that is not larder, or the memory is bad; what is damaged is answered as a miss");
-	change(look->doctor, "'larder check %s' says what and where; then destroy it and let it be made anew, with --checksum while "
-			"the cause is not known", look->info.path);
+	because(look->doctor,
+			"something wrote to the file that is not larder, or the memory is bad; what is damaged is "
+			"answered as a miss");
+	change(look->doctor,
+			"'larder check %s' says what and where; then destroy it and let it be made anew, with "
+			"--checksum while "
+			"the cause is not known",
+			look->info.path);
 }
 
 static void check_refusals(struct look *look)
@@ -176,13 +201,20 @@ static void check_refusals(struct look *look)
 
 	if (now->no_room) {
 		bool still = now->no_room != look->before.no_room;
-		found(look->doctor, still ? GRADE_FAULT : GRADE_ADVICE, "refused sets", "%" PRIu64 " sets found no room", now->no_room);
-		because(look->doctor, "everything that could be evicted was pinned or named by processes that do not go on");
-		change(look->doctor, "see participants for those that are stopped or hold pins; more --segments outlive more of them");
+		found(look->doctor, still ? GRADE_FAULT : GRADE_ADVICE, "refused sets",
+				"%" PRIu64 " sets found no room", now->no_room);
+		because(look->doctor,
+				"everything that could be evicted was pinned or named by processes that do not go on");
+		change(look->doctor,
+				"see participants for those that are stopped or hold pins; more --segments outlive "
+				"more of them");
 	}
 	if (now->contended) {
-		found(look->doctor, GRADE_ADVICE, "contended calls", "%" PRIu64 " calls reached the limit of tries", now->contended);
-		because(look->doctor, "65536 tries in a row were overtaken: many writers change one key or one bucket all the time");
+		found(look->doctor, GRADE_ADVICE, "contended calls", "%" PRIu64 " calls reached the limit of tries",
+				now->contended);
+		because(look->doctor,
+				"65536 tries in a row were overtaken: many writers change one key or one bucket all "
+				"the time");
 		change(look->doctor, "spread that key over several, or use larder_incr() if it is a counter");
 	}
 	if (!now->no_room && !now->contended)
@@ -202,8 +234,8 @@ static void name_in(struct crowd *crowd, const struct larder_participant_info *w
 	size_t used = strlen(crowd->names);
 
 	if (used < sizeof crowd->names - 60)
-		snprintf(crowd->names + used, sizeof crowd->names - used, "%s%.16s (pid %" PRId32 ", %s)", used ? ", " : "",
-				who->command, who->pid, state);
+		snprintf(crowd->names + used, sizeof crowd->names - used, "%s%.16s (pid %" PRId32 ", %s)",
+				used ? ", " : "", who->command, who->pid, state);
 }
 
 static void count_participant(struct crowd *crowd, const struct larder_participant_info *who)
@@ -225,12 +257,17 @@ static void count_participant(struct crowd *crowd, const struct larder_participa
 static void report_crowd(struct look *look, const struct crowd *crowd)
 {
 	struct doctor *doctor = look->doctor;
-	enum grade grade = crowd->holding_stopped || crowd->pinning ? GRADE_ADVICE : crowd->stopped ? GRADE_NOTE : GRADE_FINE;
+	enum grade grade = crowd->holding_stopped || crowd->pinning ? GRADE_ADVICE
+			: crowd->stopped                            ? GRADE_NOTE
+								    : GRADE_FINE;
 
-	found(doctor, grade, "participants", "%u threads of %u alive, %u of them stopped; %u pins; %u dead ones not yet cleaned up",
+	found(doctor, grade, "participants",
+			"%u threads of %u alive, %u of them stopped; %u pins; %u dead ones not yet cleaned up",
 			crowd->alive, look->info.participants, crowd->stopped, crowd->pins, crowd->dead_holding);
 	if (grade != GRADE_FINE) {
-		because(doctor, "%s: each place that is named keeps one segment (%" PRIu64 " KiB) from being used again; nobody waits",
+		because(doctor,
+				"%s: each place that is named keeps one segment (%" PRIu64
+				" KiB) from being used again; nobody waits",
 				crowd->names, look->info.segment_bytes >> 10);
 		change(doctor, "kill -CONT PID, end it, or unpin sooner ('larder info' lists all)");
 	}
@@ -238,7 +275,8 @@ static void report_crowd(struct look *look, const struct crowd *crowd)
 		return;
 	found(doctor, GRADE_ADVICE, "participant slots", "%u of %u are taken", crowd->alive, look->info.participants);
 	because(doctor, "a thread that finds none has its calls answered LARDER_NO_SLOT");
-	change(doctor, "make the cache with more --participants: %u", look->info.participants >= 512 ? 1024 : look->info.participants * 2);
+	change(doctor, "make the cache with more --participants: %u",
+			look->info.participants >= 512 ? 1024 : look->info.participants * 2);
 }
 
 static int check_participants(struct look *look)
@@ -289,8 +327,8 @@ static void check_mode(struct look *look)
 	if (stat(look->info.path, &status))
 		return;
 	bool open_to_all = status.st_mode & 0002;
-	found(look->doctor, open_to_all ? GRADE_ADVICE : GRADE_FINE, "permissions", "mode %04o, user %u, group %u", status.st_mode & 07777u,
-			status.st_uid, status.st_gid);
+	found(look->doctor, open_to_all ? GRADE_ADVICE : GRADE_FINE, "permissions", "mode %04o, user %u, group %u",
+			status.st_mode & 07777u, status.st_uid, status.st_gid);
 	if (open_to_all) {
 		because(look->doctor, "any user of this host can change what the others read");
 		change(look->doctor, "chmod 660 %s, and one group for the processes that share it", look->info.path);
@@ -306,8 +344,9 @@ static void check_pages(struct look *look)
 	bool huge = line && strtoull(line + 15, NULL, 10) > 0;
 
 	free(smaps);
-	found(look->doctor, huge || !line ? GRADE_FINE : GRADE_NOTE, "cache pages", huge ? "some shared memory of this host lies in huge pages" :
-			"%s in pages of 4 KiB", text_size(look->info.bytes, size));
+	found(look->doctor, huge || !line ? GRADE_FINE : GRADE_NOTE, "cache pages",
+			huge ? "some shared memory of this host lies in huge pages" : "%s in pages of 4 KiB",
+			text_size(look->info.bytes, size));
 	if (huge || !line)
 		return;
 	because(look->doctor, "with huge pages a get in a cache of that size takes fewer TLB misses");

@@ -59,7 +59,9 @@ static void check_locks(struct doctor *doctor)
 	if (fcntl(fd, F_OFD_SETLK, &lock)) {
 		found(doctor, GRADE_FAULT, "locks", "open file description locks do not work: %s", strerror(errno));
 		because(doctor, "they are how a dead participant is told from a living one");
-		change(doctor, "allow fcntl(F_OFD_SETLK) in the seccomp profile, or leave the emulation (gVisor) that lacks it");
+		change(doctor,
+				"allow fcntl(F_OFD_SETLK) in the seccomp profile, or leave the emulation (gVisor) that "
+				"lacks it");
 	} else {
 		found(doctor, GRADE_FINE, "locks", "open file description locks work");
 	}
@@ -73,11 +75,15 @@ static void check_membarrier(struct doctor *doctor)
 	long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0);
 	if (commands < 0) {
 		found(doctor, GRADE_NOTE, "membarrier", "the system call is not to be had here: %s", strerror(errno));
-		because(doctor, "larder itself does without it; liburcu, which its manager uses, falls back to fences in readers");
+		because(doctor,
+				"larder itself does without it; liburcu, which its manager uses, falls back to fences "
+				"in readers");
 		change(doctor, "allow membarrier in the container's seccomp profile");
 	} else if (!(commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED)) {
 		found(doctor, GRADE_NOTE, "membarrier", "there is no private expedited membarrier (Linux 4.14 has it)");
-		because(doctor, "larder itself does without it; liburcu, which its manager uses, falls back to fences in readers");
+		because(doctor,
+				"larder itself does without it; liburcu, which its manager uses, falls back to fences "
+				"in readers");
 	} else {
 		found(doctor, GRADE_FINE, "membarrier", "private expedited membarrier is there");
 	}
@@ -128,7 +134,9 @@ static void check_proc(struct doctor *doctor)
 
 	if (!options) {
 		found(doctor, GRADE_ADVICE, "/proc", "it is not mounted");
-		because(doctor, "a cache is then reopened in a forked child by its path alone, and a stopped process cannot be "
+		because(doctor,
+				"a cache is then reopened in a forked child by its path alone, and a stopped process "
+				"cannot be "
 				"told from a running one");
 		change(doctor, "mount -t proc proc /proc");
 		return;
@@ -136,11 +144,15 @@ static void check_proc(struct doctor *doctor)
 	const char *hidden = mount_option(options, "hidepid");
 	if (hidden && strcmp(hidden, "0") && strcmp(hidden, "off")) {
 		found(doctor, GRADE_NOTE, "/proc", "mounted with hidepid=%s", hidden);
-		because(doctor, "'larder info' and 'larder top' show processes of other users as alive even if they are stopped");
+		because(doctor,
+				"'larder info' and 'larder top' show processes of other users as alive even if they "
+				"are stopped");
 		change(doctor, "mount -o remount,gid=GROUP /proc, with the group of those who operate the cache");
 	} else if (mount_option(options, "ro")) {
 		found(doctor, GRADE_NOTE, "/proc", "mounted read-only");
-		because(doctor, "larder only reads it; but what is to be changed under /proc/sys or /sys has to be changed on "
+		because(doctor,
+				"larder only reads it; but what is to be changed under /proc/sys or /sys has to be "
+				"changed on "
 				"the host, outside of this container");
 	} else {
 		found(doctor, GRADE_FINE, "/proc", "mounted");
@@ -154,7 +166,9 @@ static void advise_mount(struct doctor *doctor, const char *fault)
 {
 	found(doctor, GRADE_FAULT, "/dev/shm mount", "%s", fault);
 	because(doctor, "caches live in /dev/shm: none can be made or used there");
-	change(doctor, "mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm; in a container give it --shm-size or --ipc");
+	change(doctor,
+			"mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm; in a container give it --shm-size or "
+			"--ipc");
 }
 
 static void check_mount(struct doctor *doctor)
@@ -175,7 +189,8 @@ static void check_mount(struct doctor *doctor)
 	} else if (mount_option(options, "ro")) {
 		advise_mount(doctor, "it is mounted read-only");
 	} else {
-		found(doctor, GRADE_FINE, "/dev/shm mount", "%s, %s", type, doctor->shm_is_huge ? "with huge pages" : "without huge pages");
+		found(doctor, GRADE_FINE, "/dev/shm mount", "%s, %s", type,
+				doctor->shm_is_huge ? "with huge pages" : "without huge pages");
 	}
 	free(options);
 }
@@ -185,9 +200,12 @@ static void check_mount(struct doctor *doctor)
 /* The kind of container this is, or NULL. */
 static const char *container_kind(const struct doctor *doctor)
 {
-	static const struct { const char *path, *kind; } marks[] = {
-		{ "/.dockerenv", "Docker" }, { "/run/.containerenv", "Podman" },
-		{ "/run/secrets/kubernetes.io", "Kubernetes" }, { "/run/systemd/container", "a container of systemd's knowing" },
+	static const struct { const char *path, *kind;
+	} marks[] = {
+		{ "/.dockerenv", "Docker" },
+		{ "/run/.containerenv", "Podman" },
+		{ "/run/secrets/kubernetes.io", "Kubernetes" },
+		{ "/run/systemd/container", "a container of systemd's knowing" },
 	};
 
 	for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
@@ -210,8 +228,12 @@ static void check_container(struct doctor *doctor)
 		return;
 	}
 	found(doctor, GRADE_NOTE, "container", "this is %s", kind);
-	because(doctor, "a container has a /dev/shm of its own: processes outside of it, or in another one, do not see its caches");
-	change(doctor, "to share caches: docker run --ipc=shareable for the first and --ipc=container:NAME for the others, or "
+	because(doctor,
+			"a container has a /dev/shm of its own: processes outside of it, or in another one, do not see "
+			"its caches");
+	change(doctor,
+			"to share caches: docker run --ipc=shareable for the first and --ipc=container:NAME for the "
+			"others, or "
 			"one volume of type tmpfs; Kubernetes: an emptyDir with medium: Memory at /dev/shm");
 }
 
@@ -249,8 +271,10 @@ static void check_locked_memory(struct doctor *doctor, const char *limits)
 		return;
 	uint64_t want = doctor->cache_bytes ? doctor->cache_bytes : UINT64_C(64) << 20;
 	if (bytes >= want || may_lock_memory(doctor)) {
-		found(doctor, GRADE_FINE, "locked memory", "LARDER_LOCK can lock %s", bytes == UINT64_MAX ? "any cache" :
-				bytes >= want ? text_size(bytes, limit) : "any cache (CAP_IPC_LOCK)");
+		found(doctor, GRADE_FINE, "locked memory", "LARDER_LOCK can lock %s",
+				bytes == UINT64_MAX             ? "any cache"
+						: bytes >= want ? text_size(bytes, limit)
+								: "any cache (CAP_IPC_LOCK)");
 		return;
 	}
 	found(doctor, GRADE_NOTE, "locked memory", "RLIMIT_MEMLOCK is %s", text_size(bytes, limit));
@@ -266,9 +290,12 @@ static void check_limits(struct doctor *doctor)
 
 	check_locked_memory(doctor, limits);
 	if (soft_limit(limits, "Max open files", &files)) {
-		found(doctor, files < 256 ? GRADE_ADVICE : GRADE_FINE, "open files", "a process may have %" PRIu64, files);
+		found(doctor, files < 256 ? GRADE_ADVICE : GRADE_FINE, "open files", "a process may have %" PRIu64,
+				files);
 		if (files < 256) {
-			because(doctor, "each open cache takes two descriptors, and a forked child needs two more for a moment; "
+			because(doctor,
+					"each open cache takes two descriptors, and a forked child needs two more for "
+					"a moment; "
 					"without them its calls answer LARDER_SYSTEM");
 			change(doctor, "LimitNOFILE=1024 in the unit, or 'ulimit -n 1024'");
 		}
@@ -293,7 +320,8 @@ static void read_remove_ipc(const char *text, bool *removes)
 			continue;
 		char value = line[10];
 		bool on = line[11] == 'n';
-		*removes = value == 'y' || value == 'Y' || value == '1' || value == 't' || value == 'T' || (value == 'o' && on);
+		*removes = value == 'y' || value == 'Y' || value == '1' || value == 't' || value == 'T' ||
+				(value == 'o' && on);
 	}
 }
 
@@ -336,11 +364,14 @@ static void check_remove_ipc(struct doctor *doctor)
 		return;
 	}
 	bool person = doctor->owner >= UID_FIRST_PERSON;
-	found(doctor, person ? GRADE_FAULT : GRADE_NOTE, "RemoveIPC", "logind removes what a user has in /dev/shm when the "
-			"user's last session ends%s", person ? "" : "; system users are spared");
-	because(doctor, "%s user %u: %s", doctor->cache_bytes ? "the cache belongs to" : "this is", doctor->owner, person ?
-			"its name goes at log-out; those who are attached keep it, those who come later make a second one" :
-			"no loss there, but a cache that a person makes goes at log-out");
+	found(doctor, person ? GRADE_FAULT : GRADE_NOTE, "RemoveIPC",
+			"logind removes what a user has in /dev/shm when the "
+			"user's last session ends%s",
+			person ? "" : "; system users are spared");
+	because(doctor, "%s user %u: %s", doctor->cache_bytes ? "the cache belongs to" : "this is", doctor->owner,
+			person ? "its name goes at log-out; those who are attached keep it, those who come later make "
+				 "a second one"
+			       : "no loss there, but a cache that a person makes goes at log-out");
 	change(doctor, "'RemoveIPC=no' in /etc/systemd/logind.conf.d/larder.conf under [Login] and 'systemctl restart "
 			"systemd-logind'; or let a system user (a service with User=) make the cache");
 }

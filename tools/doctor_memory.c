@@ -34,10 +34,13 @@ static void advise_size(struct doctor *doctor)
 
 	found(doctor, GRADE_ADVICE, "/dev/shm size", "%s, which is little", text_size(doctor->shm_bytes, size));
 	because(doctor, "all of a cache is reserved there at its creation; a larger one answers LARDER_NO_SPACE%s",
-			doctor->shm_bytes == DOCKER_SHM_BYTES ? " (64 MiB is what Docker gives if it is not asked)" : "");
-	change(doctor, doctor->container ? "docker run --shm-size=1g (compose: shm_size: 1g); Kubernetes: an emptyDir with "
-			"medium: Memory and a sizeLimit at /dev/shm" :
-			"mount -o remount,size=1g /dev/shm, and size=1g in its line of /etc/fstab");
+			doctor->shm_bytes == DOCKER_SHM_BYTES ? " (64 MiB is what Docker gives if it is not asked)"
+							      : "");
+	change(doctor,
+			doctor->container ? "docker run --shm-size=1g (compose: shm_size: 1g); Kubernetes: an emptyDir "
+					    "with "
+					    "medium: Memory and a sizeLimit at /dev/shm"
+					  : "mount -o remount,size=1g /dev/shm, and size=1g in its line of /etc/fstab");
 }
 
 static void check_room(struct doctor *doctor, uint64_t free_bytes)
@@ -49,7 +52,9 @@ static void check_room(struct doctor *doctor, uint64_t free_bytes)
 	if (!doctor->cache_bytes && free_bytes < 64 * MIB && doctor->shm_bytes >= 2 * DOCKER_SHM_BYTES) {
 		found(doctor, GRADE_ADVICE, "/dev/shm room", "%s free of %s", left, total);
 		because(doctor, "a cache of the default size, 64 MiB, cannot be made");
-		change(doctor, "'ls -lS /dev/shm' shows what lies there; 'larder destroy NAME' removes a cache that nobody needs");
+		change(doctor,
+				"'ls -lS /dev/shm' shows what lies there; 'larder destroy NAME' removes a cache that "
+				"nobody needs");
 	} else {
 		found(doctor, GRADE_FINE, "/dev/shm room", "%s free of %s", left, total);
 	}
@@ -97,7 +102,9 @@ static void check_ram(struct doctor *doctor)
 	bool tight = available_bytes < doctor->ram_bytes / 20;
 	found(doctor, tight ? GRADE_ADVICE : GRADE_FINE, "memory", "%s available of %s", available, total);
 	if (tight) {
-		because(doctor, "the kernel will soon swap, or kill; the memory of a cache is given back by 'larder destroy' alone");
+		because(doctor,
+				"the kernel will soon swap, or kill; the memory of a cache is given back by 'larder "
+				"destroy' alone");
 		change(doctor, "a smaller cache ('larder mrc' says what that costs in hits), or fewer other processes");
 	}
 	if (!swap_bytes)
@@ -173,15 +180,28 @@ static void check_group(struct doctor *doctor)
 	}
 	text_size(doctor->memory_max_bytes, limit);
 	bool fatal = doctor->cache_bytes >= doctor->memory_max_bytes;
-	bool risky = fatal || doctor->shm_bytes > doctor->memory_max_bytes || doctor->cache_bytes > doctor->memory_max_bytes / 2;
-	found(doctor, fatal ? GRADE_FAULT : risky ? GRADE_ADVICE : GRADE_NOTE, "memory limit", "this control group may have %s", limit);
+	bool risky = fatal || doctor->shm_bytes > doctor->memory_max_bytes ||
+			doctor->cache_bytes > doctor->memory_max_bytes / 2;
+	found(doctor,
+			fatal                   ? GRADE_FAULT
+					: risky ? GRADE_ADVICE
+						: GRADE_NOTE,
+			"memory limit", "this control group may have %s", limit);
 	if (doctor->cache_bytes)
-		because(doctor, "pages of /dev/shm count for the group whose process touches them first, and the cache has %s: "
-				"over the limit the kernel kills", text_size(doctor->cache_bytes, size));
+		because(doctor,
+				"pages of /dev/shm count for the group whose process touches them first, and the cache "
+				"has %s: "
+				"over the limit the kernel kills",
+				text_size(doctor->cache_bytes, size));
 	else
-		because(doctor, "pages of /dev/shm (%s here) count for the group whose process touches them first: over the limit "
-				"the kernel kills", text_size(doctor->shm_bytes, size));
-	change(doctor, "docker run --memory, MemoryMax= of the unit or resources.limits.memory: what the processes need, and the "
+		because(doctor,
+				"pages of /dev/shm (%s here) count for the group whose process touches them first: "
+				"over the limit "
+				"the kernel kills",
+				text_size(doctor->shm_bytes, size));
+	change(doctor,
+			"docker run --memory, MemoryMax= of the unit or resources.limits.memory: what the processes "
+			"need, and the "
 			"size of the cache on top of it");
 }
 
@@ -202,7 +222,8 @@ static char *chosen(char *text)
 	return word;
 }
 
-/* Whether 2 MiB of an unnamed file in /dev/shm become a huge page as LARDER_HUGE would have it.  -1: cannot be tried. */
+/* Whether 2 MiB of an unnamed file in /dev/shm become a huge page as LARDER_HUGE would have it.  -1: cannot be tried.
+ */
 static int try_huge(void)
 {
 	int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), result = -1;
@@ -234,13 +255,17 @@ static void advise_huge(struct doctor *doctor, const char *shmem)
 {
 	bool worth = doctor->cache_bytes >= HUGE_WORTH_BYTES, deny = !strcmp(shmem, "deny");
 
-	found(doctor, worth ? GRADE_ADVICE : GRADE_NOTE, "huge pages", "LARDER_HUGE gets none in /dev/shm (shmem_enabled is '%s', "
-			"the mount %s huge=)", shmem, doctor->shm_is_huge ? "has" : "has no");
+	found(doctor, worth ? GRADE_ADVICE : GRADE_NOTE, "huge pages",
+			"LARDER_HUGE gets none in /dev/shm (shmem_enabled is '%s', "
+			"the mount %s huge=)",
+			shmem, doctor->shm_is_huge ? "has" : "has no");
 	because(doctor, "a get in a large cache takes a TLB miss or two more without them%s", worth ? "" :
 			"; up to 64 MiB that is no matter");
-	change(doctor, "%smount -o remount,huge=advise /dev/shm%s", deny ?
-			"echo never >/sys/kernel/mm/transparent_hugepage/shmem_enabled, and " : "", doctor->kernel >= 6001 ?
-			", then open with LARDER_HUGE" : ", before the cache is made: Linux 6.1 is the first to change it later");
+	change(doctor, "%smount -o remount,huge=advise /dev/shm%s",
+			deny ? "echo never >/sys/kernel/mm/transparent_hugepage/shmem_enabled, and " : "",
+			doctor->kernel >= 6001
+					? ", then open with LARDER_HUGE"
+					: ", before the cache is made: Linux 6.1 is the first to change it later");
 }
 
 static void check_huge(struct doctor *doctor)

@@ -20,15 +20,32 @@
 #include <stdio.h>
 
 #define TOOL_COMMANDS(X) \
-	X(create) X(destroy) X(info) X(get) X(set) X(del) X(incr) X(touch) X(ls) X(namespace) X(flush) X(stat) \
-	X(check) X(doctor) X(dump) X(load) X(migrate) X(help)
+	X(create) \
+	X(destroy) \
+	X(info) \
+	X(get) \
+	X(set) \
+	X(del) \
+	X(incr) \
+	X(touch) \
+	X(ls) \
+	X(namespace) \
+	X(flush) \
+	X(stat) \
+	X(check) \
+	X(doctor) \
+	X(dump) \
+	X(load) \
+	X(import) \
+	X(migrate) \
+	X(help)
 
 enum tool_exit {
 	TOOL_OK = 0,
 	TOOL_NOT_FOUND = 1, /* no such key, namespace, cache; a condition (--add, --if-version) that does not hold */
 	TOOL_USAGE = 2,     /* the command line is wrong */
 	TOOL_FAILED = 3,    /* the system or the cache said no; check: faults were found */
-	TOOL_DAMAGED = 4,   /* load: the file is damaged */
+	TOOL_DAMAGED = 4,   /* load, import: the file is damaged, or part of the source cannot be read */
 	TOOL_ADVICE = 5,    /* doctor: something would work better otherwise */
 	TOOL_FAULT = 6      /* doctor: something does not work, or loses what it should keep */
 };

@@ -22,8 +22,7 @@ LARDER, SOURCE, MANUAL, WORKER = (Path(argument).resolve() for argument in sys.a
 SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32))
 RANDOM = random.Random(SEED)
 FOUND, NOT_FOUND, USAGE, FAILED, DAMAGED, ADVICE, FAULT = range(7)
-COMMANDS = ["create", "destroy", "info", "get", "set", "del", "incr", "touch", "ls", "namespace", "flush", "stat",
-            "check", "doctor", "dump", "load", "migrate", "help"]
+COMMANDS = re.findall(r"^\tX\((\w+)\)", (SOURCE / "tools" / "tool.h").read_text(), re.M)
 TESTS = []
 
 
