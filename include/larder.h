@@ -57,9 +57,11 @@ enum larder_status {
 	LARDER_MISS = 1,    /* no such key (never set, deleted, expired, flushed or evicted) */
 	LARDER_EXISTS = 2,  /* add: the key is there already; open with LARDER_EXCLUSIVE: the cache is */
 	LARDER_CHANGED = 3, /* cas: the entry is not of the version given */
-	LARDER_STALE = 4,   /* with LARDER_ALLOW_STALE: the value of a namespace softly flushed since */
+	LARDER_STALE = 4,   /* with LARDER_ALLOW_STALE: a value softly flushed since, or past its time to live within its grace */
 	LARDER_SHORT = 5,   /* the buffer is too small: nothing copied, the length says what is needed */
 	LARDER_END = 6,     /* iterate: the callback asked to stop */
+	LARDER_ABSENT = 7,  /* the key is known to have no value: one set with LARDER_SET_ABSENT */
+	LARDER_TIMEOUT = 8, /* lease_wait: the time given is over */
 
 	LARDER_INVALID = -1,      /* an argument is out of its range */
 	LARDER_KEY_SIZE = -2,     /* key of 0 bytes, or of more than LARDER_KEY_MAX */
@@ -212,6 +214,7 @@ struct larder_namespace_info {
 	                        dies in a call leaves these two off by that one call */
 	int64_t bytes;       /* keys, values and headers of them */
 	char name[65];
+	uint64_t quota_bytes; /* how many are allowed (larder/policy.h), 0: as many as there are */
 };
 /* The namespace `ns`: LARDER_OK, or LARDER_MISS if there is none of that number. */
 LARDER_API enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns,
@@ -226,12 +229,16 @@ struct larder_meta {
 	int64_t ttl_left_ms;    /* LARDER_TTL_NONE: never expires */
 	size_t value_bytes;
 	uint32_t user_flags;
-	bool stale;             /* of a softly flushed generation */
+	bool stale;             /* of a softly flushed generation, or in its grace */
 	bool counter;
+	bool leased;            /* somebody took a lease to compute a new value (larder/policy.h), and may hold it still */
+	uint32_t grace_ms;      /* as it was set */
+	uint32_t cost_us;       /* as it was set */
+	uint32_t tags;          /* how many it carries */
 };
 
 enum larder_read_flags {
-	LARDER_ALLOW_STALE = 1u << 0, /* answer LARDER_STALE with the value where a soft flush has hidden it */
+	LARDER_ALLOW_STALE = 1u << 0, /* answer LARDER_STALE with the value where a soft flush, or its expiry, has hidden it */
 	LARDER_NO_COUNT = 1u << 1     /* neither count this as a use of the entry nor in the statistics */
 };
 
@@ -239,7 +246,8 @@ enum larder_read_flags {
  * Copies the value of `key` to buffer[0 .. capacity).  *length (may be NULL) is its size in bytes also when it does not
  * fit (LARDER_SHORT, and nothing is copied).  A counter reads as its decimal digits.
  * With anything but LARDER_OK and LARDER_STALE the buffer's contents mean nothing.
- * LARDER_OK, LARDER_MISS, LARDER_SHORT; LARDER_KEY_SIZE, LARDER_INVALID (no such namespace), and the failures of any
+ * LARDER_OK, LARDER_MISS, LARDER_SHORT; LARDER_ABSENT (no value, and that is known: a miss to those who do not set such
+ * entries); LARDER_KEY_SIZE, LARDER_INVALID (no such namespace), and the failures of any
  * call: LARDER_NO_SLOT, LARDER_BUSY, LARDER_DETACHED, LARDER_CONTENDED, LARDER_NO_MEMORY, LARDER_SYSTEM (a thread's
  * first call: no descriptor, no lock).
  * An entry found expired is taken out before this answers LARDER_MISS.
@@ -251,7 +259,7 @@ LARDER_API enum larder_status larder_get(struct larder *cache, uint32_t ns, cons
 LARDER_API enum larder_status larder_get_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		void *buffer, size_t capacity, size_t *length, uint32_t flags, struct larder_meta *meta);
 
-/* LARDER_OK or LARDER_MISS; counts as no use of the entry. */
+/* LARDER_OK, LARDER_MISS or LARDER_ABSENT; counts as no use of the entry. */
 LARDER_API enum larder_status larder_exists(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes);
 
 /* A value in place.  data .. data + length is read-only, unaligned unless set with LARDER_ALIGN, and stays as it is
@@ -302,19 +310,28 @@ enum larder_set_mode {
 };
 enum larder_set_flags {
 	LARDER_NO_EVICT = 1u << 0, /* LARDER_WOULD_EVICT rather than displace a live entry */
-	LARDER_ALIGN = 1u << 1     /* place the value at a multiple of 8 bytes */
+	LARDER_ALIGN = 1u << 1,    /* place the value at a multiple of 8 bytes */
+	LARDER_SET_ABSENT = 1u << 2 /* what is set is that the key has no value: gets answer LARDER_ABSENT; 0 bytes */
 };
+#define LARDER_TAGS_MAX 4u
+#define LARDER_TAG_BYTES_MAX 255u
 struct larder_set_options {
-	size_t size;             /* sizeof(struct larder_set_options) */
+	size_t size;             /* sizeof(struct larder_set_options): set by LARDER_SET_OPTIONS_INIT */
 	enum larder_set_mode mode;
 	uint32_t flags;          /* enum larder_set_flags */
 	int64_t ttl_ms;          /* see LARDER_TTL_DEFAULT */
 	int64_t expires_at_ms;   /* wall clock, since 1970; if not 0 it is used instead of ttl_ms */
 	uint64_t version;        /* LARDER_CAS: the version expected */
 	uint32_t user_flags;     /* kept with the entry */
+	uint32_t jitter_percent; /* 0 .. 100: ttl_ms is cut by a random part of it, up to this, so that what is set together
+	                            does not expire together */
+	uint32_t grace_ms;       /* for so long after its expiry the value is still good as a stale one (LARDER_ALLOW_STALE) */
+	uint32_t cost_us;        /* what it took to compute: larder_lease() refreshes costly values the earlier */
+	uint32_t tag_count;      /* 0 .. LARDER_TAGS_MAX */
+	const char *const *tags; /* names of 1 .. LARDER_TAG_BYTES_MAX bytes: larder_tag_invalidate() */
 };
 #ifdef __cplusplus
-#define LARDER_SET_OPTIONS_INIT { sizeof(larder_set_options), LARDER_SET, 0, 0, 0, 0, 0 }
+#define LARDER_SET_OPTIONS_INIT { sizeof(larder_set_options), LARDER_SET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define LARDER_SET_OPTIONS_INIT { .size = sizeof(struct larder_set_options) }
 #endif

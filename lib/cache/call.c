@@ -46,6 +46,7 @@ void meta_fill(const struct region *r, const struct entry *e, enum life life, st
 	uint64_t expiry = entry_expiry(e), created = entry_created(e);
 	*meta = (struct larder_meta){ .version = entry_version(e), .value_bytes = e->value_bytes,
 		.user_flags = entry_user_flags(e), .stale = life == LIFE_STALE, .counter = entry_is_counter(e),
+		.leased = e->extras & EXTRA_LEASE, .grace_ms = entry_grace(e), .cost_us = entry_cost(e), .tags = extras_tags(e->extras),
 		.ttl_left_ms = LARDER_TTL_NONE };
 	if (created != 0)
 		meta->created_at_ms = moment_wall(r, created);

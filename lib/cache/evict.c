@@ -96,6 +96,8 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
 	} else if (segword & NO_SURVIVORS) {
 		drop(a, s, COUNTER_evictions_need);
+	} else if (namespace_exceeds(a->region, entry_namespace(&s->entry))) {
+		drop(a, s, COUNTER_evictions_quota);
 	} else if (segword_pool(segword) == POOL_SMALL) {
 		if (used >= PROMOTE_HITS) {
 			copy_to_main(a, s, segword_class(segword), 0);

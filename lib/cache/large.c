@@ -2,6 +2,8 @@
 /* Chunks and manifests.  See large.h; tests/model/pml (chunks). */
 #include "cache/large.h"
 
+#include "cache/quota.h"
+
 bool manifest_read(const struct larder *cache, const struct entry *e, struct manifest *m)
 {
 	if (e->value_bytes != sizeof *m)
@@ -79,7 +81,7 @@ static enum larder_status chunk_put(struct actor *a, const struct put *whole, co
 	unsigned char name[12];
 	struct put put = { .mode = LARDER_SET, .flags = whole->flags,
 		.ttl_ms = whole->ttl_ms == LARDER_TTL_KEEP ? LARDER_TTL_NONE : whole->ttl_ms, /* never before the manifest */
-		.expires_at_ms = whole->expires_at_ms,
+		.expires_at_ms = whole->expires_at_ms, .linger_ms = whole->draft.extras & EXTRA_REFRESH ? whole->draft.grace_ms : 0,
 		.decide = put_by_mode, .key = chunk_key(a->region, whole->key.ns, m, number, name),
 		.draft = { .value = value + (uint64_t)number * m->chunk_bytes, .value_bytes = chunk_length(m, number), .fields = KIND_CHUNK } };
 	enum larder_status status = put_run(a, &put);
@@ -91,7 +93,8 @@ enum larder_status large_put(struct larder *cache, struct actor *a, struct put *
 {
 	struct manifest m = { .bytes = bytes, .version = put_stamp(a, moment_coarse(a->region)), .chunk_bytes = cache->chunk_bytes };
 	m.chunks = (uint32_t)((bytes + m.chunk_bytes - 1) / m.chunk_bytes);
-	enum larder_status status = LARDER_OK;
+	uint64_t quota = namespace_quota(a->region, put->key.ns);
+	enum larder_status status = quota != 0 && bytes >= quota ? LARDER_TOO_LARGE : LARDER_OK;
 	for (uint32_t i = 0; i < m.chunks && status == LARDER_OK; i++)
 		status = chunk_put(a, put, &m, i, value);
 	put->draft.value = &m;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Opening and closing a cache, its namespaces, and work ahead of need. */
-#include "cache/call.h"
+#include "cache/quota.h"
+#include "larder/policy.h"
 
 #include <stdlib.h>
 
@@ -120,6 +121,23 @@ enum larder_status larder_namespace_ttl(struct larder *cache, uint32_t ns, int64
 	return LARDER_OK;
 }
 
+enum larder_status larder_namespace_quota(struct larder *cache, uint32_t ns, uint64_t bytes)
+{
+	struct actor *a;
+	enum larder_status status = namespace_check(cache, ns);
+	if (status == LARDER_OK && bytes > cache->region.geo.bytes)
+		status = LARDER_INVALID;
+	if (status == LARDER_OK)
+		status = call_begin(cache, &a);
+	if (status != LARDER_OK)
+		return status;
+	store_release(&region_namespace(&cache->region, ns)->quota, bytes);
+	if (bytes != 0)
+		quota_recount(a, ns);
+	call_end_clear(a);
+	return call_answer(&cache->region, LARDER_OK);
+}
+
 static enum larder_status flush(struct larder *cache, uint32_t ns, bool hard)
 {
 	struct actor *a;
@@ -155,7 +173,7 @@ enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns, stru
 	const struct shm_namespace *n = region_namespace(&cache->region, ns);
 	uint64_t ttl = load_acquire(&n->ttl);
 	*info = (struct larder_namespace_info){ .ns = ns, .generation = generation_present(load_acquire(&n->generation)),
-		.ttl_ms = ttl == 0 ? LARDER_TTL_NONE : (int64_t)ttl };
+		.ttl_ms = ttl == 0 ? LARDER_TTL_NONE : (int64_t)ttl, .quota_bytes = namespace_quota(&cache->region, ns) };
 	namespace_sum(&cache->region, ns, &info->entries, &info->bytes);
 	return namespace_name(&cache->region, ns, info->name) ? LARDER_OK : LARDER_MISS;
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "shm/namespace.h"
+#include "shm/tag.h"
 
 static inline uint64_t moment_of(const struct region *r, int64_t monotonic_ms)
 {
@@ -40,11 +41,24 @@ static inline bool moment_passed(const struct region *r, uint64_t expiry)
 }
 
 /* What a get may make of a COMMITTED entry of its key. */
-enum life { LIFE_LIVE, LIFE_STALE, LIFE_FLUSHED, LIFE_EXPIRED };
+enum life {
+	LIFE_LIVE,
+	LIFE_STALE,   /* softly flushed, or in its grace: a value for those who ask for stale ones, else a miss that stays */
+	LIFE_FLUSHED, /* gone, by namespace or tag */
+	LIFE_EXPIRED, /* gone */
+	LIFE_ABSENT,  /* the key is known to have no value */
+	LIFE_LEASED   /* no value, but somebody computes one: a miss that stays */
+};
+static inline bool life_is_over(enum life life) { return life == LIFE_FLUSHED || life == LIFE_EXPIRED; }
+
+/* Of an entry with more than user flags in its extras. */
+enum life entry_life_extra(const struct region *r, const struct entry *e);
 
 static inline enum life entry_life(const struct region *r, const struct entry *e)
 {
 	uint32_t ns = entry_namespace(e);
+	if (unlikely(e->extras >> 32 != 0))
+		return entry_life_extra(r, e);
 	if (unlikely(ns >= r->geo.namespaces))
 		return LIFE_FLUSHED;
 	enum visibility seen = generation_sees(namespace_generation(r, ns), entry_generation(e));

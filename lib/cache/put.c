@@ -6,6 +6,7 @@
  */
 #include "cache/put.h"
 
+#include "cache/quota.h"
 #include "cache/watch.h"
 
 #define VERSION_COUNTER_BITS 38u
@@ -34,7 +35,7 @@ static uint64_t expiry_after(const struct region *r, uint64_t ttl_ms)
 
 /* When the entry expires; 0: never.  One that is given a moment in the past is born expired.  f: what decide() saw, so that
  * a value which expires in between is not given another time to live. */
-static uint64_t put_expiry(struct actor *a, const struct put *put, const struct found *f)
+static uint64_t put_expiry_plain(struct actor *a, const struct put *put, const struct found *f)
 {
 	const struct region *r = a->region;
 	if (put->expires_at_ms != 0)
@@ -45,6 +46,12 @@ static uint64_t put_expiry(struct actor *a, const struct put *put, const struct 
 		return expiry_after(r, (uint64_t)put->ttl_ms);
 	uint64_t ttl = put->ttl_ms == LARDER_TTL_NONE ? 0 : load_hint(&region_namespace(r, put->key.ns)->ttl);
 	return ttl == 0 ? 0 : expiry_after(r, ttl);
+}
+
+static uint64_t put_expiry(struct actor *a, const struct put *put, const struct found *f)
+{
+	uint64_t expiry = put_expiry_plain(a, put, f);
+	return expiry == 0 ? 0 : expiry + put->linger_ms;
 }
 
 static unsigned expiry_class(const struct region *r, uint64_t expiry)
@@ -64,11 +71,12 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 	d->key_bytes = put->key.bytes;
 	d->ns = put->key.ns;
 	d->generation = generation;
-	d->expiry = put_expiry(a, put, f);
+	if (likely(!put->own_times))
+		d->expiry = put_expiry(a, put, f);
 	d->fields = (d->fields & (FIELD_KIND | FIELD_ALIGNED)) | put_base_fields(a->region);
 	d->fields |= (d->expiry != 0 ? FIELD_EXPIRES : 0u) | (d->ns != 0 || generation != 0 ? FIELD_NAMESPACE : 0u)
 			| draft_extras_field(d);
-	if (d->fields & FIELD_STAMP) {
+	if (d->fields & FIELD_STAMP && likely(!put->own_times)) {
 		d->created = moment_coarse(a->region);
 		d->stamp = put_stamp(a, d->created);
 		put->result.version = d->stamp;
@@ -76,6 +84,12 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 }
 
 /* ---- Room ------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a namespace had to drop to stay within its quota is room for what it sets: else it would push out others' entries. */
+static bool quota_reuse(struct actor *a, uint32_t units, unsigned class, struct room *room)
+{
+	return room_reuse(a, units, POOL_SMALL, class, room) || room_reuse(a, units, POOL_MAIN, class, room);
+}
 
 /* An overwrite stays in the pool of what it replaces, in a place used before if there is one; a new key begins in small, or in
  * main if it was evicted lately. */
@@ -90,6 +104,9 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 			count(a, reused_bytes, units * UNIT_BYTES);
 			return true;
 		}
+	} else if (namespace_quota(r, put->key.ns) != 0 && quota_reuse(a, units, class, room)) {
+		count(a, reused_bytes, units * UNIT_BYTES);
+		return true;
 	} else if (!put->ghost && !put->key.chunk && ghost_take(r, put->key.hash)) {
 		put->ghost = true; /* it is taken once, but room may have to be made first */
 		count(a, ghost_hits, 1);
@@ -97,6 +114,28 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 	if (f == NULL && put->ghost)
 		pool = POOL_MAIN;
 	return room_append(a, units, pool, class, NEED_NORMAL, room);
+}
+
+/* The large value that a chunk or a manifest belongs to; 0 if it is neither. */
+static uint64_t large_version(const struct put *put)
+{
+	if (put->key.chunk)
+		return bytes_load64(put->key.data);
+	return (put->draft.fields & FIELD_KIND) == KIND_MANIFEST ? ((const struct chunks *)put->draft.value)->version : 0;
+}
+
+/* In a namespace with a quota. */
+static cold enum larder_status put_within_quota(struct actor *a, struct put *put, const struct found *f)
+{
+	int64_t units = draft_units(&put->draft), more = units - (f != NULL ? (int64_t)f->entry.units : 0);
+	if ((uint64_t)units * UNIT_BYTES > namespace_quota(a->region, put->key.ns))
+		return LARDER_TOO_LARGE;
+	if (more <= 0 || !quota_exceeded(a->region, put->key.ns, more))
+		return LARDER_OK;
+	if (put->flags & LARDER_NO_EVICT)
+		return LARDER_WOULD_EVICT;
+	(void)quota_make_room(a, put->key.ns, more, f != NULL ? f->slot : NULL, large_version(put));
+	return LARDER_OK;
 }
 
 /* No free segment: nothing may be held while we work for one, else we could wait for ourselves. */
@@ -146,7 +185,7 @@ static bool put_into_hole(struct actor *a, struct put *put, struct found *f, str
 	if (done == INSERT_LOST)
 		return false;
 	namespace_tally(a, put->key.ns, !put->key.chunk, room->place.units);
-	count(a, inserts, !put->key.chunk);
+	count(a, inserts, !put->key.chunk && !put->lease);
 	return true;
 }
 
@@ -164,9 +203,11 @@ static bool put_publish(struct actor *a, struct put *put, struct found *f, bool 
 {
 	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room)))
 		return false;
-	count(a, sets, !put->key.chunk);
+	if (unlikely(put->lease)) /* what is computed is costly, and lost with its lease */
+		octet_store_hint(found ? f->frequency : probe_frequency(&put->key, f->hole), FREQUENCY_MAX);
+	count(a, sets, !put->key.chunk && !put->lease);
 	count(a, inserted_bytes, room->place.units * UNIT_BYTES);
-	if (likely(!put->key.chunk))
+	if (likely(!put->key.chunk && !put->lease))
 		watch_access(a, put->key.hash, put->key.ns, put->key.data, put->key.bytes, TRACE_SET, put_value_bytes(put));
 	return true;
 }
@@ -194,20 +235,21 @@ static bool put_sound(struct actor *a, const struct put *put, const struct found
 	return false;
 }
 
-/* What was found, as the operation may see it: NULL if it is expired, flushed or damaged.  Identity stays: it is written
- * over. */
+/* What was found, as the operation may see it: NULL if it is expired, flushed or damaged, and to most if it is stale or has no
+ * value.  Identity stays: it is written over. */
 static enum put_next put_look(struct actor *a, struct put *put, const struct found *f, bool found)
 {
 	enum life life = found ? entry_life(a->region, &f->entry) : LIFE_FLUSHED;
-	bool live = life == LIFE_LIVE && put_sound(a, put, f);
+	bool sound = !life_is_over(life) && put_sound(a, put, f), live = life == LIFE_LIVE && sound;
 	put->live = live;
+	put->life = sound ? life : LIFE_FLUSHED;
 	if (put->kept_word != 0 && (!live || f->word != put->kept_word)) {
 		put->answer = LARDER_CHANGED;
 		return PUT_ANSWER;
 	}
-	enum put_next next = put->decide(a, put, live ? f : NULL);
+	enum put_next next = put->decide(a, put, live || (put->raw && sound) ? f : NULL);
 	/* Nobody answers "expired" before having taken the entry out. */
-	if (next == PUT_ANSWER && found && !live)
+	if (next == PUT_ANSWER && found && life_is_over(put->life))
 		return PUT_REMOVE;
 	return next;
 }
@@ -219,7 +261,7 @@ static enum put_step put_remove(struct actor *a, struct put *put, struct found *
 		*status = put->answer; /* softly flushed: it stays readable as stale */
 		return STEP_END;
 	}
-	if (!index_remove(a, f, expired ? COUNTER_expirations : COUNTER_flushed))
+	if (!index_remove(a, f, expired ? COUNTER_expirations : put->lease ? COUNTER_leases_released : COUNTER_flushed))
 		return STEP_AGAIN;
 	*status = put->answer;
 	return STEP_END;
@@ -240,6 +282,11 @@ static enum put_step put_write_found(struct actor *a, struct put *put, struct fo
 		*status = LARDER_TOO_LARGE; /* a long key in a cache of small segments: not even the manifest of its value fits */
 		return STEP_END;
 	}
+	if (unlikely(namespace_quota(a->region, put->key.ns) != 0)) {
+		*status = put_within_quota(a, put, found ? f : NULL);
+		if (*status != LARDER_OK)
+			return STEP_END;
+	}
 	if (unlikely(!put_room(a, put, found ? f : NULL, &room))) {
 		*status = put_make_room(a, put); /* a frozen counter stays: it can be read, and is moved when there is room */
 		return *status == LARDER_OK ? STEP_AGAIN : STEP_END;
@@ -256,6 +303,9 @@ static enum put_step put_once(struct actor *a, struct put *put, enum larder_stat
 {
 	struct found f;
 	uint32_t generation = generation_present(namespace_generation(a->region, put->key.ns));
+	put->generation = generation;
+	if (unlikely(put->fresh_tags)) /* loaded before anything is looked at, as the generation is */
+		put->draft.tags.clock = tag_clock_for(a, put->draft.tags.number, extras_tags(put->draft.extras));
 	enum search s = index_find_for_change(a, &put->key, &f);
 	if (unlikely(s == SEARCH_AGAIN)) {
 		*status = contended(a);

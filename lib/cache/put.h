@@ -28,9 +28,15 @@ struct put {
 	uint32_t flags;       /* enum larder_set_flags */
 	int64_t ttl_ms;
 	int64_t expires_at_ms;
+	uint32_t jitter_percent;
 	bool keep_ttl;        /* of an entry that is there, whatever ttl_ms says of a fresh one */
 	uint64_t version;     /* LARDER_CAS */
 	uint64_t kept_word;   /* not 0: only if the slot still holds this word, whose place HAZARD_KEEP names */
+	uint32_t linger_ms;   /* kept so much longer than its time to live */
+	bool raw;             /* decide() is shown what is found whatever its life is */
+	bool own_times;       /* decide() sets stamp, created and expiry of the draft */
+	bool fresh_tags;      /* the draft's tags carry the clock of this change */
+	bool lease;           /* not a set of the caller's: not counted as one, and not to be evicted soon */
 	struct draft draft;   /* value, kind and fields; the rest is filled in here */
 	enum put_next (*decide)(struct actor *a, struct put *put, const struct found *f); /* f: live and held; NULL if absent */
 	void *arg;
@@ -40,7 +46,9 @@ struct put {
 	struct chunks replaced; /* of a large value that was replaced */
 	char digits[24];
 	uint64_t cell;            /* a counter's first value */
-	bool live;                /* decide() was shown what was found */
+	enum life life;           /* of what was found */
+	uint32_t generation;      /* of the entry to be written */
+	bool live;                /* what was found is good, and decide() was shown it */
 	bool ghost;               /* the key was evicted lately */
 };
 

@@ -74,8 +74,8 @@ static cold enum larder_status take_large(struct larder *cache, struct actor *a,
 /* An entry that a get must not show goes first; its READ hazard is on the exact place.  False: somebody changed the slot. */
 static cold bool read_remove(struct actor *a, const struct found *f, enum life life)
 {
-	if (life == LIFE_STALE)
-		return true; /* softly flushed: it stays */
+	if (!life_is_over(life))
+		return true; /* stale, or a lease: it stays */
 	return index_remove(a, f, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
 }
 
@@ -99,12 +99,26 @@ static cold enum larder_status take_special(struct larder *cache, struct actor *
 	return LARDER_MISS;
 }
 
+/* Nothing that this get may show.  LARDER_MISS; LARDER_ABSENT; LARDER_CHANGED: look again. */
+static cold enum larder_status take_nothing(struct actor *a, const struct found *f, enum life life, const struct sink *to)
+{
+	if (life != LIFE_ABSENT)
+		return read_remove(a, f, life) ? LARDER_MISS : LARDER_CHANGED;
+	if (to->meta != NULL)
+		meta_fill(a->region, &f->entry, life, to->meta);
+	if (to->length != NULL)
+		*to->length = 0;
+	if (!(to->flags & LARDER_NO_COUNT))
+		frequency_use(a->region, f->frequency);
+	return LARDER_ABSENT;
+}
+
 /* LARDER_CHANGED: look again. */
 static inline enum larder_status take_found(struct larder *cache, struct actor *a, const struct key *k, const struct found *f, const struct sink *to)
 {
 	enum life life = entry_life(a->region, &f->entry);
 	if (unlikely(life != LIFE_LIVE) && !(life == LIFE_STALE && to->flags & LARDER_ALLOW_STALE))
-		return read_remove(a, f, life) ? LARDER_MISS : LARDER_CHANGED;
+		return take_nothing(a, f, life, to);
 	if (to->meta != NULL)
 		meta_fill(a->region, &f->entry, life, to->meta);
 	enum larder_status status = LARDER_OK;
@@ -305,7 +319,7 @@ static enum larder_status pin_found(struct larder *cache, struct actor *a, const
 {
 	enum life life = entry_life(a->region, &f->entry);
 	if (life != LIFE_LIVE && !(life == LIFE_STALE && flags & LARDER_ALLOW_STALE))
-		return read_remove(a, f, life) ? LARDER_MISS : LARDER_CHANGED;
+		return take_nothing(a, f, life, &(struct sink){ .flags = flags, .meta = &pin->meta });
 	if (!entry_checksum_good(&f->entry)) {
 		count(a, checksum_errors, 1);
 		return LARDER_MISS;

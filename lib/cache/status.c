@@ -12,9 +12,11 @@ static const char *answer_text(enum larder_status status)
 	case LARDER_MISS: return "no such key";
 	case LARDER_EXISTS: return "exists already";
 	case LARDER_CHANGED: return "changed since its version was read";
-	case LARDER_STALE: return "stale value of a flushed namespace";
+	case LARDER_STALE: return "stale value";
 	case LARDER_SHORT: return "buffer too small for the value";
 	case LARDER_END: return "stopped by the callback";
+	case LARDER_ABSENT: return "known to have no value";
+	case LARDER_TIMEOUT: return "time is over";
 	default: return "unknown status";
 	}
 }

@@ -136,8 +136,10 @@ static enum larder_status view_take(struct larder *cache, const struct view *v, 
 	unsigned char *data = NULL;
 	size_t bytes = 0;
 	enum life life = entry_life(&cache->region, &v->entry);
+	if (life == LIFE_ABSENT && length != NULL)
+		*length = 0;
 	if (life != LIFE_LIVE && !(life == LIFE_STALE && flags & LARDER_ALLOW_STALE))
-		return LARDER_MISS;
+		return life == LIFE_ABSENT ? LARDER_ABSENT : LARDER_MISS;
 	enum larder_status status = view_value(cache, v, ns, &data, &bytes);
 	if (status == LARDER_OK) {
 		if (meta != NULL) {

@@ -3,7 +3,7 @@
  * set, add, replace, cas, get-and-set, append, touch, delete, mset: each says what is special to it and leaves the rest
  * to put_run().
  */
-#include "cache/large.h"
+#include "cache/write.h"
 #include "cache/watch.h"
 
 #include <stdlib.h>
@@ -13,8 +13,7 @@ static enum larder_status ttl_check(int64_t ttl_ms)
 	return ttl_ms < LARDER_TTL_KEEP ? LARDER_INVALID : LARDER_OK;
 }
 
-/* The beginning that all writing calls share; then the call must end with write_end(). */
-static enum larder_status write_begin(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, int64_t ttl_ms,
+enum larder_status write_begin(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, int64_t ttl_ms,
 		struct actor **a, struct put *put)
 {
 	enum larder_status status = key_check(cache, ns, key, key_bytes);
@@ -30,7 +29,7 @@ static enum larder_status write_begin(struct larder *cache, uint32_t ns, const v
 	return status;
 }
 
-static enum larder_status write_end(struct larder *cache, struct actor *a, struct put *put, enum larder_status status)
+enum larder_status write_end(struct larder *cache, struct actor *a, struct put *put, enum larder_status status)
 {
 	if (unlikely(put->replaced.version != 0))
 		large_forget(cache, a, put->key.ns, &put->replaced);
@@ -46,7 +45,7 @@ static bool fits(const struct larder *cache, const struct put *put, uint64_t byt
 	return put->key.bytes + bytes <= cache->contiguous_bytes;
 }
 
-static enum larder_status set_value(struct larder *cache, struct actor *a, struct put *put, const void *value, size_t bytes)
+enum larder_status set_value(struct larder *cache, struct actor *a, struct put *put, const void *value, size_t bytes)
 {
 	if (unlikely(!fits(cache, put, bytes)))
 		return large_put(cache, a, put, value, bytes);
@@ -55,18 +54,33 @@ static enum larder_status set_value(struct larder *cache, struct actor *a, struc
 	return put_run(a, put);
 }
 
-static enum larder_status set_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+/* Once for a value and all its pieces: a piece must not go before its manifest. */
+static cold void put_jitter(struct actor *a, struct put *put)
+{
+	int64_t ttl = put->ttl_ms != LARDER_TTL_DEFAULT ? put->ttl_ms : (int64_t)load_hint(&region_namespace(a->region, put->key.ns)->ttl);
+	if (ttl <= 0 || ttl >= LARDER_TTL_MAX)
+		return;
+	double cut = (double)ttl * put->jitter_percent / 100 * actor_random(a) / (UINT64_C(1) << 31);
+	put->ttl_ms = ttl - (int64_t)cut;
+	if (put->ttl_ms < 1)
+		put->ttl_ms = 1;
+}
+
+enum larder_status set_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, struct put *put)
 {
 	struct actor *a;
-	if (unlikely(value == NULL && value_bytes != 0))
+	if (unlikely(value == NULL && value_bytes != 0) || unlikely(put->draft.extras & EXTRA_ABSENT && value_bytes != 0))
 		return LARDER_INVALID;
 	if (unlikely(cache != NULL && value_bytes > cache->region.geo.value_max_bytes))
 		return LARDER_TOO_LARGE;
-	put->decide = put_by_mode;
+	if (likely(put->decide == NULL))
+		put->decide = put_by_mode;
 	enum larder_status status = write_begin(cache, ns, key, key_bytes, put->ttl_ms, &a, put);
 	if (unlikely(status != LARDER_OK))
 		return status;
+	if (unlikely(put->jitter_percent != 0))
+		put_jitter(a, put);
 	status = set_value(cache, a, put, value, value_bytes);
 	return write_end(cache, a, put, status);
 }
@@ -106,23 +120,72 @@ enum larder_status larder_cas(struct larder *cache, uint32_t ns, const void *key
 	return set_call(cache, ns, key, key_bytes, value, value_bytes, &put);
 }
 
-static enum larder_status options_check(const struct larder *cache, const struct larder_set_options *o)
+#define OPTIONS_SIZE_MIN offsetof(struct larder_set_options, jitter_percent) /* of the first version */
+#define OPTIONS_SIZE_MAX 1024u
+
+/* The caller's struct may be older or newer than ours: what it lacks is 0, what we do not know must be. */
+static bool options_copy(struct larder_set_options *to, const struct larder_set_options *from)
 {
-	if (o->size != sizeof *o || o->mode > LARDER_CAS || o->flags & ~(uint32_t)(LARDER_NO_EVICT | LARDER_ALIGN) || o->expires_at_ms < 0)
+	const unsigned char *bytes = (const unsigned char *)from;
+	if (from->size < OPTIONS_SIZE_MIN || from->size > OPTIONS_SIZE_MAX)
+		return false;
+	for (size_t i = sizeof *to; i < from->size; i++)
+		if (bytes[i] != 0)
+			return false;
+	memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
+	return true;
+}
+
+bool tags_valid(const char *const *names, uint32_t count)
+{
+	if (count > LARDER_TAGS_MAX || (names == NULL && count != 0))
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (names[i] == NULL || strnlen(names[i], LARDER_TAG_BYTES_MAX + 1) - 1 >= LARDER_TAG_BYTES_MAX)
+			return false;
+	return true;
+}
+
+static bool options_valid(const struct larder_set_options *o)
+{
+	return (unsigned)o->mode <= LARDER_CAS && !(o->flags & ~(uint32_t)(LARDER_NO_EVICT | LARDER_ALIGN | LARDER_SET_ABSENT))
+			&& o->expires_at_ms >= 0 && o->ttl_ms >= LARDER_TTL_KEEP && o->jitter_percent <= 100
+			&& tags_valid(o->tags, o->tag_count);
+}
+
+uint64_t extras_of_tags(const struct region *r, const char *const *names, uint32_t count, struct tags *tags)
+{
+	for (uint32_t i = 0; i < count; i++)
+		tags->number[i] = tag_number(r, names[i]);
+	return (uint64_t)count << EXTRA_TAGS_SHIFT;
+}
+
+enum larder_status put_options(const struct larder *cache, const struct larder_set_options *given, struct put *put)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	if (given != NULL && (!options_copy(&o, given) || !options_valid(&o)))
 		return LARDER_INVALID;
-	return o->mode == LARDER_CAS && !has_stamps(cache) ? LARDER_UNSUPPORTED : LARDER_OK;
+	if (o.mode == LARDER_CAS && !has_stamps(cache))
+		return LARDER_UNSUPPORTED;
+	*put = (struct put){ .mode = o.mode, .flags = o.flags, .ttl_ms = o.ttl_ms, .expires_at_ms = o.expires_at_ms, .version = o.version,
+		.jitter_percent = o.jitter_percent, .fresh_tags = o.tag_count != 0,
+		.draft = { .extras = o.user_flags, .fields = o.flags & LARDER_ALIGN ? FIELD_ALIGNED : 0u, .grace_ms = o.grace_ms, .cost_us = o.cost_us } };
+	if (o.grace_ms != 0 || o.cost_us != 0)
+		put->draft.extras |= EXTRA_REFRESH;
+	if (o.flags & LARDER_SET_ABSENT)
+		put->draft.extras |= EXTRA_ABSENT;
+	if (cache != NULL)
+		put->draft.extras |= extras_of_tags(&cache->region, o.tags, o.tag_count, &put->draft.tags);
+	return LARDER_OK;
 }
 
 enum larder_status larder_set_with(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
-	struct larder_set_options plain = LARDER_SET_OPTIONS_INIT;
-	const struct larder_set_options *o = options != NULL ? options : &plain;
-	enum larder_status status = options_check(cache, o);
+	struct put put;
+	enum larder_status status = put_options(cache, options, &put);
 	if (status != LARDER_OK)
 		return status;
-	struct put put = { .mode = o->mode, .flags = o->flags, .ttl_ms = o->ttl_ms, .expires_at_ms = o->expires_at_ms, .version = o->version,
-		.draft = { .extras = o->user_flags, .fields = o->flags & LARDER_ALIGN ? FIELD_ALIGNED : 0u } };
 	status = set_call(cache, ns, key, key_bytes, value, value_bytes, &put);
 	if (result != NULL)
 		*result = put.result;

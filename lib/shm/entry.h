@@ -231,8 +231,9 @@ static inline uint32_t entry_cost(const struct entry *e)
 	return e->extras & EXTRA_REFRESH ? bytes_load32(entry_extras_end(e) + 4) : 0;
 }
 
-/* Who is computing a new value: participant slot and registration; until when; and what a set must show. */
-struct lease { uint64_t owner, token, end; };
+/* Who is computing a new value: participant slot and registration; what a set must show; the clock of tags when it was taken; and
+ * when it is over. */
+struct lease { uint64_t owner, token, clock, end; };
 static inline uint64_t lease_owner(uint32_t slot, uint64_t registration) { return registration << 16 | slot; }
 static inline struct lease entry_lease(const struct entry *e)
 {

@@ -133,7 +133,7 @@ _Static_assert(STARTS_PER_WORD % BLOCK_LINES == 0, "a block lies in one word");
  *   | checksum                                if FIELD_CHECKSUM           |
  *   | extras: user flags 32, EXTRA_ 32        if FIELD_EXTRAS             |
  *   | refresh: grace ms 32, cost us 32        if EXTRA_REFRESH            |
- *   | lease: owner, token, end                if EXTRA_LEASE              |
+ *   | lease: owner, token, clock, end         if EXTRA_LEASE              |
  *   | tags: clock, four numbers of 16         if EXTRA_TAGS is not 0      |
  *   | key | value, at a multiple of 8 from the head if FIELD_ALIGNED      |
  *
@@ -150,13 +150,13 @@ enum entry_kind { KIND_PLAIN = 0, KIND_COUNTER = 64, KIND_MANIFEST = 128, KIND_C
 #define EXTRA_TAGS_SHIFT 32u
 #define EXTRA_TAGS (UINT64_C(7) << EXTRA_TAGS_SHIFT) /* how many tags, 0 .. TAGS_MAX: two words if there is one */
 #define EXTRA_REFRESH (UINT64_C(1) << 35)            /* one word: how long it is good as a stale value, and what it cost */
-#define EXTRA_LEASE (UINT64_C(1) << 36)              /* three words: somebody is computing a new value */
+#define EXTRA_LEASE (UINT64_C(1) << 36)              /* four words: somebody is computing a new value */
 #define EXTRA_EMPTY (UINT64_C(1) << 37)              /* a lease, and no value */
 #define EXTRA_WAS_STALE (UINT64_C(1) << 38)          /* a lease whose value was softly flushed when it was taken */
 #define EXTRA_ABSENT (UINT64_C(1) << 39)             /* known to be absent: no value */
 #define EXTRAS_KNOWN (UINT64_C(0xff00000000) | UINT32_MAX)
 #define TAGS_MAX 4u
-#define LEASE_WORDS 3u
+#define LEASE_WORDS 4u
 #define EXTRAS_BYTES_MAX (8u * (1 + LEASE_WORDS + 2)) /* of the words behind the extras word */
 
 #define HEAD_VALUE_SHIFT 8u
@@ -264,6 +264,8 @@ struct shm_namespace {
 	struct word generation; /* present 32, floor 32: entries below the floor are gone, below the present stale */
 	struct word ttl;        /* default time to live in ms, 0: never */
 	struct word name_bytes;
+	struct word quota;      /* in bytes, 0: none */
+	struct word quota_hand; /* hint: the group of the index that is looked at next for entries to drop */
 	_Alignas(LINE_BYTES) struct word name[NAMESPACE_NAME_BYTES / 8];
 	_Alignas(LINE_BYTES) struct { struct word entries, bytes; } tally[NAMESPACE_STRIPES]; /* the sums count; one alone means nothing */
 };
@@ -402,6 +404,7 @@ struct shm_super {
 	struct word ghosts_active;                  /* hint: ghost words in use, for as many ghosts as main has entries */
 	struct word participants_used;              /* one more than the highest slot ever taken; raised only */
 	_Alignas(LINE_BYTES) struct word seals;     /* number of seals so far */
+	struct word tag_clock;                      /* one less than the clock of tags (shm/tag.h): moved by CAS */
 	_Alignas(LINE_BYTES) struct word cell[CELLS_MAX]; /* life_word(incarnation, segment + 1): the active segment; 0 none yet */
 };
 _Static_assert(sizeof(struct shm_super) <= PAGE_ALIGN, "the superblock is one page");

@@ -47,6 +47,16 @@ static inline void namespace_tally(struct actor *a, uint32_t ns, int64_t entries
 		add_hint(&n->tally[stripe].bytes, (uint64_t)(units * (int64_t)UNIT_BYTES));
 }
 void namespace_sum(const struct region *r, uint32_t ns, int64_t *entries, int64_t *bytes);
+/* Has it a quota, and more entries than that allows? */
+static inline bool namespace_exceeds(const struct region *r, uint32_t ns)
+{
+	int64_t entries, bytes;
+	uint64_t quota = load_hint(&region_namespace(r, ns & (r->geo.namespaces - 1))->quota);
+	if (likely(quota == 0))
+		return false;
+	namespace_sum(r, ns & (r->geo.namespaces - 1), &entries, &bytes);
+	return bytes > (int64_t)quota;
+}
 /* Copies the name and ends it with a NUL; false if the number is not registered. */
 bool namespace_name(const struct region *r, uint32_t ns, char name[NAMESPACE_NAME_BYTES + 1]);
 

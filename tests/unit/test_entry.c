@@ -63,7 +63,7 @@ static void add_extras(struct draft *d, uint64_t extras)
 	d->extras |= extras;
 	d->grace_ms = 4000000000;
 	d->cost_us = 123456;
-	d->lease = (struct lease){ .owner = lease_owner(1023, 77), .token = UINT64_C(0x1122334455667788), .end = UINT64_C(0xabcdef9999) };
+	d->lease = (struct lease){ .owner = lease_owner(1023, 77), .token = UINT64_C(0x1122334455667788), .clock = 77, .end = UINT64_C(0xabcdef9999) };
 	d->tags = (struct tags){ .clock = 99, .number = { 1, 65535, 3, 4 } };
 }
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The life of entries that carry more than a value: grace, tags, a lease, or the knowledge that there is none. */
+#include "cache/moment.h"
+
+/* A value past its expiry: stale for as long as its grace lasts, and kept for as long as somebody computes a new one. */
+static enum life life_past_expiry(const struct region *r, const struct entry *e, uint64_t expiry)
+{
+	if (!moment_passed(r, expiry + entry_grace(e)))
+		return LIFE_STALE;
+	return e->extras & EXTRA_LEASE && !moment_passed(r, entry_lease(e).end) ? LIFE_LEASED : LIFE_EXPIRED;
+}
+
+cold enum life entry_life_extra(const struct region *r, const struct entry *e)
+{
+	uint32_t ns = entry_namespace(e);
+	if (unlikely(ns >= r->geo.namespaces))
+		return LIFE_FLUSHED;
+	enum visibility seen = generation_sees(namespace_generation(r, ns), entry_generation(e));
+	bool no_value = e->extras & (EXTRA_EMPTY | EXTRA_ABSENT);
+	if (seen == INVISIBLE || (no_value && seen != VISIBLE) || !entry_tags_good(r, e))
+		return LIFE_FLUSHED;
+	uint64_t expiry = entry_expiry(e);
+	bool expired = expiry != 0 && moment_passed(r, expiry);
+	if (no_value && expired)
+		return LIFE_EXPIRED;
+	if (no_value)
+		return e->extras & EXTRA_ABSENT ? LIFE_ABSENT : LIFE_LEASED;
+	if (expired)
+		return life_past_expiry(r, e, expiry);
+	return seen == VISIBLE && !(e->extras & EXTRA_WAS_STALE) ? LIFE_LIVE : LIFE_STALE;
+}
