@@ -10,7 +10,7 @@ from kit import COMMANDS, MANUAL, SOURCE, Skip, counters, main, run, test
 
 def pages():
     """{file name: text} of the manual, the pages made by the build included."""
-    found = {path.name: path for path in (SOURCE / "tools" / "man").glob("larder*.[137]")}
+    found = {path.name: path for path in (SOURCE / "tools" / "man").glob("larder*.[1357]")}
     for made in (SOURCE / "tools" / "man").glob("*.in"):
         found[made.stem] = MANUAL / made.stem
     return {name: path.read_text() for name, path in found.items()}

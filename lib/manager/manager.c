@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Names, stores and handles of a manager, see manager.h and larder/manager.h.
+ *
+ * A name's shelf and a handle are made whole and then put into their tables by CAS (edge NAMED); neither ever leaves.  A store is
+ * bound to a shelf by publishing a binding (edge BIND).  Who takes a binding or meters out of sight waits for a grace period under the
+ * one mutex of grace.h, frees what he took, and gives the store's reference back after he has left the mutex: closing a store may take
+ * time, and may fork.  Opening one happens outside of it for the same reason.
+ */
+#include "manager/manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/message.h"
+#include "cache/call.h"
+#include "cache/monitor.h"
+#include "manager/config.h"
+#include "manager/grace.h"
+#include "store/kinds.h"
+
+/* Of memory of this process, where no store has a segment: bounded, as in a segment. */
+#define PRIVATE_ROWS 1024u
+#define PRIVATE_HISTOGRAMS 128u
+
+const char *const operation_names[OPERATIONS] = { "get", "set", "delete", "touch", "incr", "clear", "mget", "get_or_compute" };
+
+/* ---- Names ---------------------------------------------------------------------------------------------------------- */
+
+static struct shelf *shelf_at(const struct larder_manager *m, size_t place)
+{
+	/* NAMED (acquire): the name was whole before the shelf was put here. */
+	return place < LARDER_STORES_MAX ? pointer_load_acquire(&m->shelves[place]) : NULL;
+}
+
+static struct shelf *shelf_find(const struct larder_manager *m, const char *name)
+{
+	struct shelf *shelf;
+
+	for (size_t i = 0; (shelf = shelf_at(m, i)) != NULL; i++)
+		if (!strcmp(shelf->name, name))
+			return shelf;
+	return NULL;
+}
+
+/* The shelf of that name, made if there is none. */
+static enum larder_status shelf_make(struct larder_manager *m, const char *name, struct shelf **made)
+{
+	*made = shelf_find(m, name);
+	if (*made)
+		return LARDER_OK;
+	struct shelf *mine = calloc(1, sizeof *mine);
+	if (!mine)
+		return LARDER_NO_MEMORY;
+	snprintf(mine->name, sizeof mine->name, "%s", name);
+	for (size_t i = 0; i < LARDER_STORES_MAX; i++) {
+		struct shelf *there = shelf_at(m, i);
+		/* NAMED (release).  Lost: another thread's name was put here, perhaps this one. */
+		if (!there && pointer_cas_acq_rel(&m->shelves[i], NULL, mine)) {
+			*made = mine;
+			return LARDER_OK;
+		}
+		there = shelf_at(m, i);
+		if (strcmp(there->name, name))
+			continue;
+		free(mine);
+		*made = there;
+		return LARDER_OK;
+	}
+	free(mine);
+	message_set("store '%s': a manager knows at most %u names", name, LARDER_STORES_MAX);
+	return LARDER_NO_ROOM;
+}
+
+static bool shelf_is_bound(const struct shelf *shelf)
+{
+	return pointer_load_acquire(&shelf->binding) != NULL;
+}
+
+enum larder_status manager_no_store(struct larder_manager *m, const char *name)
+{
+	char known[320] = "";
+	struct shelf *shelf;
+
+	for (size_t i = 0; (shelf = shelf_at(m, i)) != NULL; i++) {
+		size_t length = strlen(known);
+		if (shelf_is_bound(shelf))
+			snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", shelf->name);
+	}
+	message_set("there is no store '%.64s'; known are: %s", name ? name : m->usual, *known ? known : "none");
+	return LARDER_NO_STORE;
+}
+
+struct shelf *manager_shelf(struct larder_manager *m, const char *name)
+{
+	struct shelf *shelf = shelf_find(m, name ? name : m->usual);
+
+	if (!shelf)
+		(void)manager_no_store(m, name);
+	return shelf;
+}
+
+/* ---- Bindings --------------------------------------------------------------------------------------------------------- */
+
+static struct binding *binding_make(struct larder_store *store)
+{
+	struct binding *binding = malloc(sizeof *binding);
+
+	if (!binding)
+		return NULL;
+	const struct larder_store_kind *kind = larder_store_kind_of(store);
+	*binding = (struct binding){ .kind = kind, .self = larder_store_self(store), .store = larder_store_hold(store),
+		.brief = kind == &store_shm || kind == &store_memory };
+	return binding;
+}
+
+/* Of one that no reader can see. */
+static void binding_free(struct binding *binding)
+{
+	if (!binding)
+		return;
+	larder_store_release(&binding->store);
+	free(binding);
+}
+
+/* ---- Where is counted --------------------------------------------------------------------------------------------------- */
+
+static void meters_free(struct meters *meters)
+{
+	for (unsigned i = 0; meters && i < OPERATIONS; i++)
+		free(pointer_load_acquire(&meters->series[i]));
+	free(meters);
+}
+
+static struct meters *meters_make(const struct larder_manager *m)
+{
+	struct metering *metering = pointer_load_acquire(&m->metering);
+	struct meters *meters = metering ? calloc(1, sizeof *meters) : NULL;
+
+	if (meters)
+		meters->table = &metering->table;
+	return meters;
+}
+
+const struct series *meters_series_slow(struct larder_handle *handle, struct meters *meters, enum operation operation)
+{
+	const struct series_labels labels = { .store = handle->shelf->name, .namespace = handle->ns->text,
+		.operation = operation_names[operation] };
+	struct series *mine = malloc(sizeof *mine);
+
+	if (!mine || series_find(meters->table, &labels, true, mine)) {
+		free(mine);
+		return NULL;
+	}
+	/* BIND (release).  Lost: another thread found the same row. */
+	if (pointer_cas_acq_rel(&meters->series[operation], NULL, mine))
+		return mine;
+	free(mine);
+	return pointer_load_acquire(&meters->series[operation]);
+}
+
+/* The store in whose segment to count: the one that was chosen, or the first that has a segment; NULL: none. */
+static struct larder_store *metering_store(const struct larder_manager *m)
+{
+	struct shelf *shelf;
+
+	for (size_t i = 0; (shelf = shelf_at(m, i)) != NULL; i++) {
+		struct binding *binding = pointer_load_acquire(&shelf->binding);
+		bool wanted = binding && (!*m->metrics || !strcmp(m->metrics, shelf->name));
+		if (wanted && larder_store_cache(binding->store))
+			return binding->store;
+	}
+	return NULL;
+}
+
+static void metering_free(struct metering *metering)
+{
+	if (!metering)
+		return;
+	if (!metering->store)
+		series_unmap(&metering->table);
+	larder_store_release(&metering->store);
+	free(metering);
+}
+
+/* A new one for things as they are now; NULL: nothing is to be counted, or there is no memory to count in. */
+static struct metering *metering_make(const struct larder_manager *m)
+{
+	struct metering *metering = strcmp(m->metrics, "none") ? calloc(1, sizeof *metering) : NULL;
+	struct larder_store *store = strcmp(m->metrics, "private") ? metering_store(m) : NULL;
+
+	if (!metering)
+		return NULL;
+	if (store) {
+		metering->store = larder_store_hold(store);
+		series_of_region(&larder_store_cache(store)->region, &metering->table);
+	} else if (series_private(&metering->table, PRIVATE_ROWS, PRIVATE_HISTOGRAMS)) {
+		free(metering);
+		return NULL;
+	}
+	if (m->timing_given)
+		timing_set(&metering->table, m->timing ? m->timing : TIMING_NEVER);
+	return metering;
+}
+
+/* Under grace_lock(). */
+static void metering_choose(struct larder_manager *m)
+{
+	if (m->metering_chosen)
+		return;
+	m->metering_chosen = true;
+	/* BIND (release) */
+	(void)pointer_exchange_acq_rel(&m->metering, metering_make(m));
+}
+
+/* What went out of sight and waits for its grace period. */
+struct outgoing {
+	struct binding *binding;
+	struct metering *metering;
+	struct meters **meters;
+	size_t meters_count;
+};
+
+static size_t handles_count(const struct larder_manager *m)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < HANDLE_LISTS; i++)
+		for (struct larder_handle *h = pointer_load_acquire(&m->handles[i]); h; h = h->next)
+			count++;
+	return count;
+}
+
+/* Under grace_lock(): counts in another place from now on.  Without memory it stays with the former one, whose store it holds. */
+static void metering_renew(struct larder_manager *m, struct outgoing *out)
+{
+	size_t room = handles_count(m);
+	struct metering *fresh = metering_make(m);
+
+	out->meters = fresh ? calloc(room ? room : 1, sizeof(struct meters *)) : NULL;
+	if (!out->meters) {
+		metering_free(fresh);
+		return;
+	}
+	/* BIND (release), here and below */
+	out->metering = pointer_exchange_acq_rel(&m->metering, fresh);
+	for (unsigned i = 0; i < HANDLE_LISTS; i++)
+		for (struct larder_handle *h = pointer_load_acquire(&m->handles[i]); h; h = h->next)
+			out->meters[out->meters_count++] = pointer_exchange_acq_rel(&h->meters, meters_make(m));
+}
+
+/* Not under the mutex any more. */
+static void outgoing_free(struct outgoing *out)
+{
+	for (size_t i = 0; i < out->meters_count; i++)
+		meters_free(out->meters[i]);
+	free(out->meters);
+	metering_free(out->metering);
+	binding_free(out->binding);
+}
+
+/* ---- Binding names to stores ---------------------------------------------------------------------------------------------- */
+
+enum bind_mode { BIND_FRESH, BIND_OVER, BIND_NOTHING };
+
+/* Whether the store in whose segment is counted has no name any more. */
+static bool metering_is_left(const struct larder_manager *m)
+{
+	const struct metering *metering = pointer_load_acquire(&m->metering);
+	struct shelf *shelf;
+
+	if (!metering || !metering->store)
+		return false;
+	for (size_t i = 0; (shelf = shelf_at(m, i)) != NULL; i++) {
+		const struct binding *binding = pointer_load_acquire(&shelf->binding);
+		if (binding && binding->store == metering->store)
+			return false;
+	}
+	return true;
+}
+
+/* Publishes `fresh` (NULL: nothing) on the shelf if the mode allows it, and returns when no reader sees what was there. */
+static enum larder_status bind_store(struct larder_manager *m, struct shelf *shelf, struct binding *fresh, enum bind_mode mode)
+{
+	struct outgoing out = { 0 };
+
+	grace_lock();
+	bool bound = shelf_is_bound(shelf);
+	if (bound != (mode != BIND_FRESH)) {
+		grace_unlock();
+		return bound ? LARDER_EXISTS : LARDER_NO_STORE;
+	}
+	/* BIND (release): the binding is whole before a reader can load it. */
+	out.binding = pointer_exchange_acq_rel(&shelf->binding, fresh);
+	bool moves = fresh && metering_is_left(m);
+	if (moves)
+		metering_renew(m, &out);
+	if (bound || moves)
+		grace_wait();
+	grace_unlock();
+	outgoing_free(&out);
+	return LARDER_OK;
+}
+
+static enum larder_status name_check(const char *name)
+{
+	if (config_name_good(name))
+		return LARDER_OK;
+	message_set("store '%.64s': a name has 1 .. %u bytes of [a-z0-9_.-] and begins with a letter or a digit", name,
+			LARDER_STORE_NAME_MAX);
+	return LARDER_INVALID;
+}
+
+enum larder_status larder_manager_register(struct larder_manager *manager, const char *name, struct larder_store *store)
+{
+	struct shelf *shelf;
+
+	if (!manager || !store)
+		return LARDER_INVALID;
+	if (!name)
+		name = manager->usual;
+	enum larder_status status = name_check(name);
+	if (!status)
+		status = shelf_make(manager, name, &shelf);
+	if (status)
+		return status;
+	struct binding *binding = binding_make(store);
+	if (!binding)
+		return LARDER_NO_MEMORY;
+	status = bind_store(manager, shelf, binding, BIND_FRESH);
+	if (!status)
+		return LARDER_OK;
+	binding_free(binding);
+	message_set("there is a store '%s' already: replace it, or unregister it first", name);
+	return status;
+}
+
+enum larder_status larder_manager_replace(struct larder_manager *manager, const char *name, struct larder_store *store)
+{
+	if (!manager || !store)
+		return LARDER_INVALID;
+	struct shelf *shelf = manager_shelf(manager, name);
+	if (!shelf)
+		return LARDER_NO_STORE;
+	struct binding *binding = binding_make(store);
+	if (!binding)
+		return LARDER_NO_MEMORY;
+	enum larder_status status = bind_store(manager, shelf, binding, BIND_OVER);
+	if (!status)
+		return LARDER_OK;
+	binding_free(binding);
+	return manager_no_store(manager, name);
+}
+
+enum larder_status larder_manager_unregister(struct larder_manager *manager, const char *name)
+{
+	struct shelf *shelf = manager ? manager_shelf(manager, name) : NULL;
+
+	if (!shelf)
+		return manager ? LARDER_NO_STORE : LARDER_INVALID;
+	enum larder_status status = bind_store(manager, shelf, NULL, BIND_NOTHING);
+	return status ? manager_no_store(manager, name) : LARDER_OK;
+}
+
+/* The store on a shelf, held; NULL: none. */
+static struct larder_store *shelf_store(struct shelf *shelf)
+{
+	struct larder_store *store = NULL;
+
+	grace_enter();
+	/* BIND (acquire) */
+	const struct binding *binding = pointer_load_acquire(&shelf->binding);
+	if (binding)
+		store = larder_store_hold(binding->store);
+	grace_leave();
+	return store;
+}
+
+struct larder_store *larder_manager_store(struct larder_manager *manager, const char *name)
+{
+	struct shelf *shelf = manager ? manager_shelf(manager, name) : NULL;
+	struct larder_store *store = shelf ? shelf_store(shelf) : NULL;
+
+	if (shelf && !store)
+		(void)manager_no_store(manager, name);
+	return store;
+}
+
+enum larder_status larder_manager_stores(struct larder_manager *manager,
+		bool (*visit)(const char *name, struct larder_store *store, void *arg), void *arg)
+{
+	struct shelf *shelf;
+	bool more = true;
+
+	if (!manager || !visit)
+		return LARDER_INVALID;
+	for (size_t i = 0; more && (shelf = shelf_at(manager, i)) != NULL; i++) {
+		struct larder_store *store = shelf_store(shelf);
+		if (!store)
+			continue;
+		more = visit(shelf->name, store, arg);
+		larder_store_release(&store);
+	}
+	return more ? LARDER_OK : LARDER_END;
+}
+
+/* ---- Handles ------------------------------------------------------------------------------------------------------------------ */
+
+static struct pointer *handle_list(struct larder_manager *m, const struct shelf *shelf, const struct larder_name *ns)
+{
+	return &m->handles[((uintptr_t)shelf / sizeof *shelf * 31 + ns->index) % HANDLE_LISTS];
+}
+
+static struct larder_handle *handle_find(struct larder_handle *first, const struct shelf *shelf, const struct larder_name *ns)
+{
+	while (first && (first->shelf != shelf || first->ns != ns))
+		first = first->next;
+	return first;
+}
+
+/* Under grace_lock(), so that nobody renews what is counted in between. */
+static struct larder_handle *handle_add(struct larder_manager *m, struct shelf *shelf, const struct larder_name *ns)
+{
+	struct pointer *list = handle_list(m, shelf, ns);
+	struct larder_handle *first = pointer_load_acquire(list), *there = handle_find(first, shelf, ns);
+
+	if (there)
+		return there;
+	there = calloc(1, sizeof *there);
+	if (!there)
+		return NULL;
+	metering_choose(m);
+	*there = (struct larder_handle){ .manager = m, .shelf = shelf, .ns = ns, .next = first };
+	(void)pointer_exchange_acq_rel(&there->meters, meters_make(m));
+	/* NAMED (release): the handle is whole before it can be found. */
+	(void)pointer_exchange_acq_rel(list, there);
+	return there;
+}
+
+enum larder_status manager_handle(struct larder_manager *m, struct shelf *shelf, const struct larder_name *ns,
+		struct larder_handle **handle)
+{
+	/* NAMED (acquire) */
+	*handle = handle_find(pointer_load_acquire(handle_list(m, shelf, ns)), shelf, ns);
+	if (*handle)
+		return LARDER_OK;
+	grace_lock();
+	*handle = handle_add(m, shelf, ns);
+	grace_unlock();
+	return *handle ? LARDER_OK : LARDER_NO_MEMORY;
+}
+
+enum larder_status larder_manager_handle(struct larder_manager *manager, const char *store, const char *ns,
+		struct larder_handle **handle)
+{
+	const struct larder_name *name;
+
+	if (!manager || !handle)
+		return LARDER_INVALID;
+	*handle = NULL;
+	struct shelf *shelf = manager_shelf(manager, store);
+	if (!shelf)
+		return LARDER_NO_STORE;
+	enum larder_status status = larder_name(ns, &name);
+	if (!status)
+		return manager_handle(manager, shelf, name, handle);
+	if (status == LARDER_INVALID)
+		message_set("namespace '%.80s': has 0 .. %u bytes", ns ? ns : "", LARDER_NAMESPACE_MAX);
+	return status;
+}
+
+/* The metering there is, chosen now if it was not yet; NULL: none. */
+static const struct metering *metering_now(struct larder_manager *m)
+{
+	grace_lock();
+	metering_choose(m);
+	grace_unlock();
+	return pointer_load_acquire(&m->metering); /* BIND (acquire) */
+}
+
+struct larder *larder_manager_cache(struct larder_manager *manager)
+{
+	if (!manager)
+		return NULL;
+	const struct metering *metering = metering_now(manager);
+	return metering ? larder_store_cache(metering->store) : NULL;
+}
+
+enum larder_status larder_manager_record(struct larder_manager *manager, const char *operation, const char *store,
+		const char *namespace_name, bool success, uint64_t duration_ns, const struct larder_label *labels, unsigned label_count)
+{
+	enum larder_status status = LARDER_OK;
+
+	if (!manager)
+		return LARDER_INVALID;
+	if (!pointer_load_acquire(&manager->metering))
+		(void)metering_now(manager);
+	grace_enter();
+	const struct metering *metering = pointer_load_acquire(&manager->metering);
+	if (metering)
+		status = monitor_record(&metering->table, operation, store, namespace_name, success, duration_ns, labels, label_count);
+	grace_leave();
+	return status;
+}
+
+/* The callback may register and replace: so no reader while it runs, but a reference to what it looks at. */
+enum larder_status larder_manager_metrics(struct larder_manager *manager,
+		bool (*visit)(const struct larder_metric *metric, void *arg), void *arg)
+{
+	struct larder_store *store = NULL;
+	const struct series_table *private = NULL;
+
+	if (!manager || !visit)
+		return LARDER_INVALID;
+	grace_lock();
+	metering_choose(manager);
+	struct metering *metering = pointer_load_acquire(&manager->metering);
+	if (metering && metering->store)
+		store = larder_store_hold(metering->store);
+	else if (metering)
+		private = &metering->table; /* stays for as long as the manager does: only what lies in a segment moves */
+	grace_unlock();
+	if (private)
+		return monitor_visit(private, visit, arg);
+	enum larder_status status = store ? larder_metrics(larder_store_cache(store), visit, arg) : LARDER_OK;
+	larder_store_release(&store);
+	return status;
+}
+
+/* ---- Closing ------------------------------------------------------------------------------------------------------------------ */
+
+static void handles_free(struct larder_handle *handle)
+{
+	while (handle) {
+		struct larder_handle *next = handle->next;
+		meters_free(pointer_load_acquire(&handle->meters));
+		free(handle);
+		handle = next;
+	}
+}
+
+void larder_manager_close(struct larder_manager **manager)
+{
+	struct larder_manager *m = manager ? *manager : NULL;
+	struct shelf *shelf;
+
+	if (!m)
+		return;
+	*manager = NULL;
+	for (unsigned i = 0; i < HANDLE_LISTS; i++)
+		handles_free(pointer_load_acquire(&m->handles[i]));
+	metering_free(pointer_load_acquire(&m->metering));
+	/* From the last to the first: later ones may be made of earlier ones. */
+	for (size_t i = LARDER_STORES_MAX; i > 0; i--) {
+		shelf = shelf_at(m, i - 1);
+		if (shelf)
+			binding_free(pointer_load_acquire(&shelf->binding));
+		free(shelf);
+	}
+	free(m);
+}
