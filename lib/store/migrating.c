@@ -20,6 +20,7 @@
 #include "base/message.h"
 #include "store/kinds.h"
 #include "store/migration.h"
+#include <larder/policy.h>
 
 #define SETTLE_TRIES 16u
 
@@ -267,6 +268,41 @@ static void compare(const struct step *step, enum larder_status status, const st
 	free(new.buffer.data);
 }
 
+/* The engine of the leader, if its entries are nowhere else. */
+static struct larder *engine_of(const struct step *step)
+{
+	const struct larder_store_kind *kind = larder_store_kind_of(leader_of(step));
+
+	return kind == &store_shm || kind == &store_memory ? larder_store_cache(leader_of(step)) : NULL;
+}
+
+/* Copies what only the mirror has to the leader, under a lease: whoever sets or deletes the key after the mirror was read ends
+ * the lease, and what was read is not set.  False if it was not copied. */
+static bool fill(const struct step *step)
+{
+	struct larder *engine = engine_of(step);
+	struct larder_lease lease = { 0 };
+	struct value there = { 0 };
+	uint32_t ns;
+	const struct larder_store_key *key = step->key;
+
+	if (!engine || larder_namespace(engine, key->ns->text, &ns)
+			|| larder_lease(engine, ns, key->bytes, key->count, NULL, NULL, 0, NULL, &lease) < 0 || !lease.held)
+		return false;
+	value_read(mirror_of(step), key, &there);
+	struct larder_set_options options = LARDER_SET_OPTIONS_INIT;
+	options.ttl_ms = there.meta.ttl_left_ms;
+	options.user_flags = there.meta.user_flags;
+	bool filled = there.status == LARDER_OK && options.ttl_ms && larder_lease_set(engine, ns, key->bytes, key->count,
+			there.buffer.data, there.buffer.length, &options, lease.token, NULL) == LARDER_OK;
+	if (filled)
+		migration_count(&step->store->migration, MIGRATION_fills);
+	else
+		(void)larder_lease_release(engine, ns, key->bytes, key->count, lease.token);
+	free(there.buffer.data);
+	return filled;
+}
+
 static enum larder_status fall_back(const struct step *step, uint32_t flags, struct larder_buffer *value,
 		struct larder_meta *meta)
 {
@@ -275,6 +311,8 @@ static enum larder_status fall_back(const struct step *step, uint32_t flags, str
 	if (status != LARDER_OK)
 		return status < 0 ? LARDER_MISS : status; /* the leader has answered: what the other one suffers is no failure */
 	migration_count(&step->store->migration, MIGRATION_fallbacks);
+	if (step->leader == NEW)
+		(void)fill(step);
 	return LARDER_OK;
 }
 
@@ -320,8 +358,8 @@ static enum larder_status migrating_mget(void *self, uint32_t flags, struct lard
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------------- */
 
-/* Conditions and sums are about what the key has, whichever store has it: brings a value that only the mirror has to the leader.
- * An add, so that nothing newer is overwritten. */
+/* Conditions and sums are about what the key has, whichever store has it: brings a value that only the mirror has to the leader;
+ * where the leader has no leases by an add, which overwrites nothing that is newer, but may bring back what was just deleted. */
 static void bring_over(const struct step *step)
 {
 	struct value there = { 0 }, here = { 0 };
@@ -329,7 +367,7 @@ static void bring_over(const struct step *step)
 	if (!falls_back(step))
 		return;
 	value_read(leader_of(step), step->key, &here);
-	if (here.status == LARDER_MISS)
+	if (here.status == LARDER_MISS && !fill(step) && !engine_of(step))
 		value_read(mirror_of(step), step->key, &there);
 	if (there.buffer.data && value_write(leader_of(step), step->key, &there, NULL, LARDER_ADD) == LARDER_OK)
 		migration_count(&step->store->migration, MIGRATION_fills);

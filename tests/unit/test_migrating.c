@@ -16,7 +16,10 @@ enum { OLD, NEW };
 
 /* A store over another one, which fails on demand and cannot tell times to live, like an older cache. */
 static bool broken;
+static bool can_tell;
 static void (*in_the_middle)(void); /* of the next set */
+static void (*in_the_middle_of_get)(void); /* of a get, after so many others, and after it has read */
+static unsigned gets_before;
 static struct larder_store *beneath;
 
 static enum larder_status frail_open(const struct larder_setting_value *values, void **self)
@@ -41,8 +44,13 @@ static enum larder_status frail_get(void *self, const struct larder_store_key *k
 {
 	enum larder_status status = broken ? LARDER_SYSTEM : larder_store_get(self, key, flags, value, meta);
 
-	if (meta)
+	if (meta && !can_tell)
 		*meta = (struct larder_meta){ .value_bytes = value->length };
+	if (in_the_middle_of_get && !gets_before--) {
+		void (*happens)(void) = in_the_middle_of_get;
+		in_the_middle_of_get = NULL;
+		happens();
+	}
 	return status;
 }
 
@@ -207,6 +215,10 @@ Test(migrating, in_dual_new_answers_and_old_is_the_fallback)
 	switch_to(LARDER_MIGRATION_DUAL);
 	cr_assert_str_eq(get(store, "early"), "one");
 	cr_assert_eq(info().fallbacks, 1);
+	cr_assert_eq(info().fills, 1);
+	cr_assert_str_eq(get(side[NEW], "early"), "one");
+	cr_assert_str_eq(get(store, "early"), "one");
+	cr_assert_eq(info().fallbacks, 1);
 	set(store, "k", "two");
 	cr_assert_str_eq(get(side[OLD], "k"), "two");
 	cr_assert_str_eq(get(side[NEW], "k"), "two");
@@ -336,6 +348,28 @@ Test(migrating_frail, an_old_store_that_fails_costs_no_answer_and_bars_the_way_b
 	cr_assert(strstr(larder_message(), "stale"), "%s", larder_message());
 	cr_assert_eq(larder_migration_switch(cache, "default", LARDER_MIGRATION_SHADOW, true), LARDER_OK);
 	cr_assert_eq(info().old_gaps, 0);
+}
+
+static void delete_it(void)
+{
+	struct larder_store_key key = key_of("k");
+
+	cr_assert_eq(larder_store_delete(store, &key), LARDER_OK);
+}
+
+Test(migrating_frail, a_delete_during_a_fill_is_not_undone_by_it)
+{
+	open_stores(true);
+	set(store, "k", "one");
+	switch_to(LARDER_MIGRATION_SHADOW);
+	switch_to(LARDER_MIGRATION_DUAL);
+	can_tell = true;
+	in_the_middle_of_get = delete_it;
+	gets_before = 1; /* the fallback's, then the fill's */
+	cr_assert_str_eq(get(store, "k"), "one");
+	cr_assert_null(in_the_middle_of_get);
+	cr_assert_eq(info().fills, 0);
+	cr_assert_str_eq(get(store, "k"), "");
 }
 
 Test(migrating_frail, the_mirror_gets_the_time_to_live_that_old_cannot_tell)
