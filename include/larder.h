@@ -455,10 +455,10 @@ struct larder_stat {
 #define LARDER_COUNTER(name, text) uint64_t name;
 #include <larder/counters.def>
 #undef LARDER_COUNTER
-	/* as it is now */
-	uint64_t entries, entry_bytes;                 /* sums of larder_namespace_info */
-	uint64_t segments_free, segments_small, segments_main, segments_recycling;
-	uint64_t participants_alive;
+	/* as it is now: each is one line of larder/gauges.def */
+#define LARDER_GAUGE(name, text) uint64_t name;
+#include <larder/gauges.def>
+#undef LARDER_GAUGE
 };
 LARDER_API enum larder_status larder_stat(struct larder *cache, struct larder_stat *stat);
 

@@ -32,6 +32,7 @@
 	X(namespace) \
 	X(flush) \
 	X(stat) \
+	X(monitor) \
 	X(check) \
 	X(doctor) \
 	X(dump) \

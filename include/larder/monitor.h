@@ -20,7 +20,7 @@ extern "C" {
 
 /* ---- Metrics ----------------------------------------------------------------------------------------------------- */
 
-/* A label beside store, namespace and operation.  name: [a-zA-Z_][a-zA-Z0-9_]*, none of store, namespace, operation, success,
+/* A label beside store, namespace and operation.  name: [a-zA-Z_][a-zA-Z0-9_]*, none of cache, store, namespace, operation, success,
  * reason and le; value: any text. */
 struct larder_label {
 	const char *name, *value;

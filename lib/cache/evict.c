@@ -67,6 +67,7 @@ static void copy_to_main(struct actor *a, const struct survivor *s, unsigned cla
 	/* PUBLISH (release) */
 	if (cas_seq_cst(s->slot, s->word, slot_word(slot_tag(s->word), room.place.place, room.place.inc))) {
 		octet_store_hint(s->frequency, frequency);
+		count(a, copies, 1);
 		count(a, copied_bytes, s->entry.units * UNIT_BYTES);
 		room_leave(a);
 	} else {

@@ -2,8 +2,7 @@
 /* Taking leases, setting by them, ending them, waiting for them.  See lease.h; edges: those of every set, and WAKE. */
 #include "cache/lease.h"
 
-#include <math.h>
-
+#include "base/chance.h"
 #include "base/event.h"
 
 #define SLICE_NS 10000000 /* a holder's death is seen after this long at most */
@@ -56,7 +55,7 @@ struct take {
 	bool over; /* it was another one's, who is dead or late */
 };
 
-double lease_early_ms(uint32_t cost_us, double beta, double luck) { return cost_us / 1000.0 * beta * -log(luck); }
+double lease_early_ms(uint32_t cost_us, double beta, double luck) { return cost_us / 1000.0 * beta * chance_minus_log(luck); }
 
 static bool worth_refreshing(const struct region *r, const struct entry *e, const struct take *t)
 {

@@ -28,7 +28,7 @@ static enum larder_status usable(struct larder *cache, bool to_change)
 
 static bool label_name_good(const char *name)
 {
-	static const char *const ours[] = { "store", "namespace", "operation", "success", "reason", "le" };
+	static const char *const ours[] = { "cache", "store", "namespace", "operation", "success", "reason", "le" };
 
 	if (name == NULL || !(isalpha((unsigned char)name[0]) || name[0] == '_'))
 		return false;
@@ -50,7 +50,7 @@ static bool labels_good(const struct larder_label *labels, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		if (label_name_good(labels[i].name) && labels[i].value != NULL)
 			continue;
-		message_set("label \"%.40s\": must be [a-zA-Z_][a-zA-Z0-9_]*, none of larder's own (store, namespace, operation, success, reason, le), "
+		message_set("label \"%.40s\": must be [a-zA-Z_][a-zA-Z0-9_]*, none of larder's own (cache, store, namespace, operation, success, reason, le), "
 				"and have a value", labels[i].name != NULL ? labels[i].name : "");
 		return false;
 	}

@@ -57,7 +57,7 @@ void room_abandon(struct actor *a, struct room *room);
 
 /* ---- Segments ------------------------------------------------------------------------------------------------------------ */
 
-struct segment_census { uint32_t free, small, main, recycling; };
+struct segment_census { uint32_t free, small, main, recycling, limbo; };
 void segment_census(const struct region *r, struct segment_census *census);
 /* Counts the free ones and updates the pressure hint. */
 uint32_t segments_free(struct actor *a);

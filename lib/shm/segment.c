@@ -111,6 +111,7 @@ void segment_census(const struct region *r, struct segment_census *c)
 			c->small++;
 		else
 			c->main++;
+		c->limbo += segword_state(w) == SEGMENT_LIMBO;
 	}
 }
 

@@ -5,10 +5,11 @@
 #endif
 #include "shm/series.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/chance.h"
 
 /* Row 0 takes what finds no other.  Behind it rows for everybody, and the last eighth for what is called _other. */
 static uint32_t shared_rows(const struct series_table *t) { return t->row_count / 8; }
@@ -169,26 +170,14 @@ static uint64_t rate_of(uint64_t word)
 void timing_set(const struct series_table *t, uint64_t rate) { store_hint(&t->head->timing, rate); }
 uint64_t timing_get(const struct series_table *t) { return rate_of(load_hint(&t->head->timing)); }
 
-static uint64_t next_random(struct timing *here)
-{
-	if (here->random == 0)
-		here->random = (uint64_t)clock_precise_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)(uintptr_t)here << 8;
-	/* splitmix64 (Vigna, public domain) */
-	uint64_t z = here->random += UINT64_C(0x9e3779b97f4a7c15);
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-/* Operations until the next one that is taken, when each is with probability 1 / rate: geometric, at least 1. */
+/* Operations until the next one that is taken, when each is with probability 1 / rate. */
 static uint64_t draw_skip(struct timing *here, uint64_t rate)
 {
-	if (rate == 1)
-		return 1;
 	if (rate == TIMING_NEVER)
 		return UINT64_MAX;
-	double uniform = ((double)(next_random(here) >> 11) + 0.5) * 0x1p-53; /* inside (0, 1) */
-	return 1 + (uint64_t)(log(uniform) / log1p(-1.0 / (double)rate));
+	if (here->random == 0)
+		here->random = (uint64_t)clock_precise_ns() ^ (uint64_t)getpid() << 40 ^ (uint64_t)(uintptr_t)here << 8;
+	return chance_geometric(chance_next(&here->random), rate);
 }
 
 /* The skip is drawn anew when the rate has changed: a geometric one has no memory, so nothing is lost by that. */

@@ -5,12 +5,15 @@
  *     worker hold CACHE          sets a key, says "ready" and stays attached until standard input ends
  *     worker fill CACHE COUNT    sets COUNT keys key:0 ..., of 0 to 299 bytes, every other one with a time to live
  *     worker ask CACHE COUNT     gets COUNT keys key:0 ..., whether they are there or not
+ *     worker repeat CACHE COUNT  gets key:repeated COUNT times
+ *     worker record CACHE        records four operations of its own: three renders of a millisecond, and one that failed
+ *     worker work CACHE          says "ready", then records operations until it is killed
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
  *
  * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
  * key's own.
  */
-#include <larder.h>
+#include <larder/monitor.h>
 
 #include <err.h>
 #include <stdio.h>
@@ -61,6 +64,34 @@ static void ask(struct larder *cache, unsigned long count)
 	}
 }
 
+static void repeat(struct larder *cache, unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++)
+		(void)larder_get(cache, 0, "key:repeated", 12, NULL, 0, NULL);
+}
+
+static void record_one(struct larder *cache, bool success)
+{
+	static const struct larder_label shard = { "shard", "7" };
+
+	check(larder_monitor_record(cache, "render", "disk", "pages", success, 1000000, &shard, 1));
+}
+
+static void record(struct larder *cache)
+{
+	for (unsigned i = 0; i < 4; i++)
+		record_one(cache, i != 2);
+	check(larder_monitor_record(cache, "scan", "a \"quoted\" store\\", "of\nlines \xff\xc3\xbc", true, LARDER_NO_DURATION, NULL, 0));
+}
+
+static _Noreturn void work_on(struct larder *cache)
+{
+	record_one(cache, true);
+	ready();
+	for (;;)
+		record_one(cache, true);
+}
+
 /* Some values are larger than a segment of a small cache. */
 static size_t compose(char *value, const char *key)
 {
@@ -97,7 +128,8 @@ int main(int argc, char **argv)
 	struct larder *cache;
 
 	if (argc < 3)
-		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | write CACHE SEED");
+		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | repeat CACHE COUNT | record CACHE | work CACHE |\n"
+			"       write CACHE SEED");
 	if (larder_open(argv[2], 0, &cache) < 0)
 		errx(1, "%s", larder_message());
 	if (!strcmp(argv[1], "hold"))
@@ -106,6 +138,12 @@ int main(int argc, char **argv)
 		fill(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "ask") && argc == 4)
 		ask(cache, strtoul(argv[3], NULL, 10));
+	else if (!strcmp(argv[1], "repeat") && argc == 4)
+		repeat(cache, strtoul(argv[3], NULL, 10));
+	else if (!strcmp(argv[1], "record"))
+		record(cache);
+	else if (!strcmp(argv[1], "work"))
+		work_on(cache);
 	else if (!strcmp(argv[1], "write") && argc == 4)
 		write_on(cache, (unsigned)strtoul(argv[3], NULL, 10));
 	larder_close(&cache);

@@ -9,6 +9,7 @@
 
 #include "kit.h"
 
+#include "base/chance.h"
 #include "shm/series.h"
 
 static struct series_table table;
@@ -162,6 +163,31 @@ Test(series, the_middle_of_a_bucket_is_within_3_point_2_percent_of_all_in_it)
 	}
 	cr_assert(histogram_index(0) == 0 && histogram_index(31) == 0 && histogram_index(UINT64_MAX) == HISTOGRAM_BUCKETS - 1);
 	cr_assert(histogram_from_ns(0) == 32 && histogram_from_ns(HISTOGRAM_BUCKETS) == UINT64_C(1) << 37);
+}
+
+Test(series, skips_are_geometric)
+{
+	static const uint64_t rates[] = { 1, 2, 3, 10, 128, 100000, TIMING_RATE_MAX };
+	uint64_t random = (uint64_t)time(NULL);
+	cr_log_info("seed %lu", random);
+	cr_assert_float_eq(chance_exponential(UINT64_C(1) << 63), log(2), 1e-9);
+	cr_assert_float_eq(chance_exponential(0), 53 * log(2), 1e-9);
+	for (unsigned r = 0; r < sizeof rates / sizeof *rates; r++) {
+		enum { DRAWS = 200000 };
+		double sum = 0, n = (double)rates[r];
+		unsigned firsts = 0, above = 0;
+		for (unsigned i = 0; i < DRAWS; i++) {
+			uint64_t skip = chance_geometric(chance_next(&random), rates[r]);
+			cr_assert_geq(skip, 1);
+			sum += (double)skip;
+			firsts += skip == 1;
+			above += skip > rates[r];
+		}
+		double p = 1 / n, q = pow(1 - p, n);
+		cr_assert_float_eq(sum / DRAWS, n, 5 * sqrt((n * n - n) / DRAWS) + 1e-9, "1 in %lu: mean %.3f", rates[r], sum / DRAWS);
+		cr_assert_float_eq(firsts, DRAWS * p, 5 * sqrt(DRAWS * p * (1 - p)) + 1e-9);
+		cr_assert_float_eq(above, DRAWS * q, 5 * sqrt(DRAWS * q * (1 - q)) + 1e-9);
+	}
 }
 
 /* n operations, timed at a rate: the weights of those that were taken sum up to n. */

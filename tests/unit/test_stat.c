@@ -47,6 +47,24 @@ Test(stat, counters_count_what_was_done)
 	is(larder_stat(cache, NULL), LARDER_INVALID);
 }
 
+Test(stat, pools_have_the_entries_and_bytes_that_went_there)
+{
+	unsigned n = fill("key", 300, 200000, LARDER_TTL_NONE);
+	struct larder_stat s = stat_now();
+	cr_assert_eq(s.entries, n);
+	cr_assert_eq(s.entries_small + s.entries_main, n);
+	cr_assert(s.bytes_small + s.bytes_main >= s.entry_bytes && s.bytes_small + s.bytes_main < s.entry_bytes + s.entry_bytes / 10);
+	for (unsigned round = 0; round < 8; round++) { /* what is used in between is copied to the main pool */
+		(void)count_filled("key", 300, n / 4);
+		(void)fill_percent(round % 2 ? "some" : "other", 30, LARDER_TTL_NONE);
+	}
+	s = stat_now();
+	cr_assert(s.entries_main > 0 && s.bytes_main > 0 && s.copies > 0 && s.copied_bytes >= s.copies * 300);
+	cr_assert_leq(s.segments_limbo, s.segments_recycling);
+	cr_assert(s.bytes_small <= (s.segments_small + s.segments_recycling) * info_now().segment_bytes);
+	cr_assert_eq(s.entries_small + s.entries_main, s.entries);
+}
+
 Test(stat, counters_of_the_dead_still_count)
 {
 	pid_t child = fork();
