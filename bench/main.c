@@ -34,6 +34,7 @@ static const struct question questions[] = {
 	{ "hit-rate", "zipf 0.99 at 20 % of the bytes", hit_rate_run, false },
 	{ "attached", "gets and sets with up to 999 others attached", attached_run, false },
 	{ "attach", "time to attach, up to 10 GiB", attach_run, false },
+	{ "manager", "what the manager costs a get, and a set", manager_run, false },
 	{ "ablation", "what counters, hazards, frequencies and the clock cost per get", ablation_run, false },
 	{ "replay", "replay TRACE...: miss ratio beside simulated caches", replay_run, true },
 	{ "selfcheck", "selfcheck [TRACE...]: this program's parts against known figures", selfcheck_run, true },
@@ -317,7 +318,8 @@ static void ask_usual(struct bench_options *options, bool *asked)
 	static const char *const usual[] = {
 		"get", "get-zipf", "mix-95", "mix-50", "set", "batch-16", "batch-32", "get-1k", "set-1k", "latency",
 		"isolated",
-		"evict", "counters", "fill", "hit-rate", "attached", "ablation",
+		"evict", "counters", "fill", "hit-rate", "attached", "manager",
+		"ablation",
 	};
 
 	for (unsigned i = 0; i < sizeof usual / sizeof usual[0]; i++)

@@ -6,6 +6,8 @@
  * It writes nothing that others wait for; the only shared words it may change are a frequency (a hint) and the slot of an
  * entry that it found expired.
  */
+#include "cache/read.h"
+
 #include "cache/large.h"
 #include "cache/view.h"
 #include "cache/watch.h"
@@ -204,17 +206,12 @@ static cold enum larder_status get_slow(struct larder *cache, struct actor *a, u
 	return get_key(cache, a, &k, to);
 }
 
-static inline __attribute__((always_inline)) enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key,
+static inline __attribute__((always_inline)) enum larder_status get_checked(struct larder *cache, uint32_t ns, const void *key,
 		size_t key_bytes, const struct sink to)
 {
 	struct actor *a;
-	enum larder_status status = key_check(cache, ns, key, key_bytes);
-	if (unlikely(status != LARDER_OK))
-		return status;
-	if (unlikely(cache->crew == NULL))
-		return view_get(cache, ns, key, key_bytes, to.buffer, to.capacity, to.length, to.flags, to.meta);
 	const struct key k = key_make(&cache->region, key, key_bytes, ns, false);
-	status = call_begin(cache, &a);
+	enum larder_status status = call_begin(cache, &a);
 	if (unlikely(status != LARDER_OK))
 		return status;
 	if (to.flags != 0 || to.meta != NULL || unlikely(!get_at_home(a, &k, to)))
@@ -222,6 +219,25 @@ static inline __attribute__((always_inline)) enum larder_status get_call(struct 
 	hazard_clear(a, HAZARD_READ);
 	call_end(a);
 	return call_answer(&cache->region, status);
+}
+
+static inline __attribute__((always_inline)) enum larder_status get_call(struct larder *cache, uint32_t ns, const void *key,
+		size_t key_bytes, const struct sink to)
+{
+	enum larder_status status = key_check(cache, ns, key, key_bytes);
+	if (unlikely(status != LARDER_OK))
+		return status;
+	if (unlikely(cache->crew == NULL))
+		return view_get(cache, ns, key, key_bytes, to.buffer, to.capacity, to.length, to.flags, to.meta);
+	return get_checked(cache, ns, key, key_bytes, to);
+}
+
+enum larder_status read_known(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, struct larder_buffer *value)
+{
+	if (unlikely(key_bytes - 1 >= LARDER_KEY_MAX))
+		return LARDER_KEY_SIZE;
+	return get_checked(cache, ns, key, key_bytes,
+			(struct sink){ .buffer = value->data, .capacity = value->capacity, .length = &value->length });
 }
 
 enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,

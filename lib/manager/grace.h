@@ -32,6 +32,8 @@ void __tsan_release(void *address);
 /* Once for the process: what fork needs.  False, with errno: no memory. */
 bool grace_set_up(void);
 
+/* True once this thread has entered before: entering again makes no call. */
+static inline bool grace_known(void) { return URCU_TLS(urcu_bp_reader) != NULL; }
 static inline void grace_enter(void) { urcu_bp_read_lock(); }
 static inline void grace_leave(void)
 {

@@ -3,7 +3,7 @@
  * Names, stores and handles of a manager, see manager.h and larder/manager.h.
  *
  * A name's shelf and a handle are made whole and then put into their tables by CAS (edge NAMED); neither ever leaves.  A store is
- * bound to a shelf by publishing a binding (edge BIND).  Who takes a binding or meters out of sight waits for a grace period under the
+ * bound to a shelf by publishing a binding (edge BIND).  Who takes a binding or routes out of sight waits for a grace period under the
  * one mutex of grace.h, frees what he took, and gives the store's reference back after he has left the mutex: closing a store may take
  * time, and may fork.  Opening one happens outside of it for the same reason.
  */
@@ -127,38 +127,23 @@ static void binding_free(struct binding *binding)
 
 /* ---- Where is counted --------------------------------------------------------------------------------------------------- */
 
-static void meters_free(struct meters *meters)
-{
-	for (unsigned i = 0; meters && i < OPERATIONS; i++)
-		free(pointer_load_acquire(&meters->series[i]));
-	free(meters);
-}
-
-static struct meters *meters_make(const struct larder_manager *m)
-{
-	struct metering *metering = pointer_load_acquire(&m->metering);
-	struct meters *meters = metering ? calloc(1, sizeof *meters) : NULL;
-
-	if (meters)
-		meters->table = &metering->table;
-	return meters;
-}
-
-const struct series *meters_series_slow(struct larder_handle *handle, struct meters *meters, enum operation operation)
+const struct series *route_series_slow(struct larder_handle *handle, struct route *route, enum operation operation)
 {
 	const struct series_labels labels = { .store = handle->shelf->name, .namespace = handle->ns->text,
 		.operation = operation_names[operation] };
 	struct series *mine = malloc(sizeof *mine);
 
-	if (!mine || series_find(meters->table, &labels, true, mine)) {
+	if (!mine || series_find(route->table, &labels, true, mine)) {
 		free(mine);
 		return NULL;
 	}
-	/* BIND (release).  Lost: another thread found the same row. */
-	if (pointer_cas_acq_rel(&meters->series[operation], NULL, mine))
+	/* BIND (release), twice.  Lost: another thread found the same row. */
+	if (operation == OP_GET && route->cache)
+		(void)pointer_exchange_acq_rel(&route->gets, mine->row);
+	if (pointer_cas_acq_rel(&route->series[operation], NULL, mine))
 		return mine;
 	free(mine);
-	return pointer_load_acquire(&meters->series[operation]);
+	return pointer_load_acquire(&route->series[operation]);
 }
 
 /* The store in whose segment to count: the one that was chosen, or the first that has a segment; NULL: none. */
@@ -215,12 +200,40 @@ static void metering_choose(struct larder_manager *m)
 	(void)pointer_exchange_acq_rel(&m->metering, metering_make(m));
 }
 
+/* ---- Routes --------------------------------------------------------------------------------------------------------------- */
+
+static void route_free(struct route *route)
+{
+	for (unsigned i = 0; route && i < OPERATIONS; i++)
+		free(pointer_load_acquire(&route->series[i]));
+	free(route);
+}
+
+/* The way as it is now; NULL without memory.  Under grace_lock(). */
+static struct route *route_make(const struct larder_manager *m, const struct shelf *shelf, const struct larder_name *ns)
+{
+	const struct metering *metering = pointer_load_acquire(&m->metering);
+	const struct binding *binding = pointer_load_acquire(&shelf->binding);
+	struct route *route = calloc(1, sizeof *route);
+
+	if (!route)
+		return NULL;
+	route->binding = binding;
+	route->table = metering ? &metering->table : NULL;
+	route->timing = metering ? &metering->table.head->timing : NULL;
+	struct larder *cache = binding && binding->brief ? larder_store_cache(binding->store) : NULL;
+	/* Where its namespaces are all taken, the kind's functions say so, call by call. */
+	if (cache && larder_namespace(cache, ns->text, &route->ns) == LARDER_OK)
+		route->cache = cache;
+	return route;
+}
+
 /* What went out of sight and waits for its grace period. */
 struct outgoing {
 	struct binding *binding;
 	struct metering *metering;
-	struct meters **meters;
-	size_t meters_count;
+	struct route **routes;
+	size_t count;
 };
 
 static size_t handles_count(const struct larder_manager *m)
@@ -233,30 +246,45 @@ static size_t handles_count(const struct larder_manager *m)
 	return count;
 }
 
-/* Under grace_lock(): counts in another place from now on.  Without memory it stays with the former one, whose store it holds. */
-static void metering_renew(struct larder_manager *m, struct outgoing *out)
+static bool outgoing_prepare(const struct larder_manager *m, struct outgoing *out)
 {
-	size_t room = handles_count(m);
-	struct metering *fresh = metering_make(m);
+	size_t count = handles_count(m);
 
-	out->meters = fresh ? calloc(room ? room : 1, sizeof(struct meters *)) : NULL;
-	if (!out->meters) {
-		metering_free(fresh);
-		return;
-	}
-	/* BIND (release), here and below */
-	out->metering = pointer_exchange_acq_rel(&m->metering, fresh);
-	for (unsigned i = 0; i < HANDLE_LISTS; i++)
-		for (struct larder_handle *h = pointer_load_acquire(&m->handles[i]); h; h = h->next)
-			out->meters[out->meters_count++] = pointer_exchange_acq_rel(&h->meters, meters_make(m));
+	out->routes = calloc(count ? count : 1, sizeof *out->routes);
+	return out->routes != NULL;
 }
 
-/* Not under the mutex any more. */
+/* New routes for the handles of a shelf, or all (NULL): first made, all of them, then published.  False, with nothing changed:
+ * no memory.  Under grace_lock(), which keeps the lists as they are. */
+static bool routes_renew(struct larder_manager *m, const struct shelf *shelf, struct outgoing *out)
+{
+	struct larder_handle *h;
+	bool made = true;
+
+	for (unsigned i = 0; i < HANDLE_LISTS; i++)
+		for (h = pointer_load_acquire(&m->handles[i]); h && made; h = h->next) {
+			if (shelf && h->shelf != shelf)
+				continue;
+			out->routes[out->count] = route_make(m, h->shelf, h->ns);
+			made = out->routes[out->count] != NULL;
+			out->count += made;
+		}
+	for (size_t i = 0, at = 0; i < HANDLE_LISTS && made; i++)
+		for (h = pointer_load_acquire(&m->handles[i]); h; h = h->next)
+			if (!shelf || h->shelf == shelf) {
+				/* BIND (release): the route is whole before an operation can load it. */
+				out->routes[at] = pointer_exchange_acq_rel(&h->route, out->routes[at]);
+				at++;
+			}
+	return made;
+}
+
+/* Not under the mutex any more: the last reference to a store may be among it. */
 static void outgoing_free(struct outgoing *out)
 {
-	for (size_t i = 0; i < out->meters_count; i++)
-		meters_free(out->meters[i]);
-	free(out->meters);
+	for (size_t i = 0; i < out->count; i++)
+		route_free(out->routes[i]);
+	free(out->routes);
 	metering_free(out->metering);
 	binding_free(out->binding);
 }
@@ -281,27 +309,43 @@ static bool metering_is_left(const struct larder_manager *m)
 	return true;
 }
 
+/* Puts `fresh` in the place of what the shelf has, and the handles on their new ways; all or nothing.  Under grace_lock(). */
+static enum larder_status bind_over(struct larder_manager *m, struct shelf *shelf, struct binding *fresh, struct outgoing *out)
+{
+	/* BIND (release) */
+	struct binding *before = pointer_exchange_acq_rel(&shelf->binding, fresh);
+	struct metering *counted = fresh && metering_is_left(m) ? metering_make(m) : NULL;
+
+	if (counted)
+		out->metering = pointer_exchange_acq_rel(&m->metering, counted);
+	if (outgoing_prepare(m, out) && routes_renew(m, counted ? NULL : shelf, out)) {
+		out->binding = before;
+		grace_wait();
+		return LARDER_OK;
+	}
+	/* No memory: everything as it was.  What was published meanwhile is in no route, but may have been seen on the shelf. */
+	(void)pointer_exchange_acq_rel(&shelf->binding, before);
+	if (counted)
+		out->metering = pointer_exchange_acq_rel(&m->metering, out->metering);
+	grace_wait();
+	return LARDER_NO_MEMORY;
+}
+
 /* Publishes `fresh` (NULL: nothing) on the shelf if the mode allows it, and returns when no reader sees what was there. */
 static enum larder_status bind_store(struct larder_manager *m, struct shelf *shelf, struct binding *fresh, enum bind_mode mode)
 {
 	struct outgoing out = { 0 };
+	enum larder_status status;
 
 	grace_lock();
 	bool bound = shelf_is_bound(shelf);
-	if (bound != (mode != BIND_FRESH)) {
-		grace_unlock();
-		return bound ? LARDER_EXISTS : LARDER_NO_STORE;
-	}
-	/* BIND (release): the binding is whole before a reader can load it. */
-	out.binding = pointer_exchange_acq_rel(&shelf->binding, fresh);
-	bool moves = fresh && metering_is_left(m);
-	if (moves)
-		metering_renew(m, &out);
-	if (bound || moves)
-		grace_wait();
+	if (bound == (mode != BIND_FRESH))
+		status = bind_over(m, shelf, fresh, &out);
+	else
+		status = bound ? LARDER_EXISTS : LARDER_NO_STORE;
 	grace_unlock();
 	outgoing_free(&out);
-	return LARDER_OK;
+	return status;
 }
 
 static enum larder_status name_check(const char *name)
@@ -333,7 +377,8 @@ enum larder_status larder_manager_register(struct larder_manager *manager, const
 	if (!status)
 		return LARDER_OK;
 	binding_free(binding);
-	message_set("there is a store '%s' already: replace it, or unregister it first", name);
+	if (status == LARDER_EXISTS)
+		message_set("there is a store '%s' already: replace it, or unregister it first", name);
 	return status;
 }
 
@@ -351,7 +396,7 @@ enum larder_status larder_manager_replace(struct larder_manager *manager, const 
 	if (!status)
 		return LARDER_OK;
 	binding_free(binding);
-	return manager_no_store(manager, name);
+	return status == LARDER_NO_STORE ? manager_no_store(manager, name) : status;
 }
 
 enum larder_status larder_manager_unregister(struct larder_manager *manager, const char *name)
@@ -361,7 +406,7 @@ enum larder_status larder_manager_unregister(struct larder_manager *manager, con
 	if (!shelf)
 		return manager ? LARDER_NO_STORE : LARDER_INVALID;
 	enum larder_status status = bind_store(manager, shelf, NULL, BIND_NOTHING);
-	return status ? manager_no_store(manager, name) : LARDER_OK;
+	return status == LARDER_NO_STORE ? manager_no_store(manager, name) : status;
 }
 
 /* The store on a shelf, held; NULL: none. */
@@ -433,7 +478,13 @@ static struct larder_handle *handle_add(struct larder_manager *m, struct shelf *
 		return NULL;
 	metering_choose(m);
 	*there = (struct larder_handle){ .manager = m, .shelf = shelf, .ns = ns, .next = first };
-	(void)pointer_exchange_acq_rel(&there->meters, meters_make(m));
+	struct route *route = route_make(m, shelf, ns);
+	if (!route) {
+		free(there);
+		return NULL;
+	}
+	/* BIND (release) */
+	(void)pointer_exchange_acq_rel(&there->route, route);
 	/* NAMED (release): the handle is whole before it can be found. */
 	(void)pointer_exchange_acq_rel(list, there);
 	return there;
@@ -535,7 +586,7 @@ static void handles_free(struct larder_handle *handle)
 {
 	while (handle) {
 		struct larder_handle *next = handle->next;
-		meters_free(pointer_load_acquire(&handle->meters));
+		route_free(pointer_load_acquire(&handle->route));
 		free(handle);
 		handle = next;
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a manager consists of.  Names (struct shelf) and handles are put into tables that only fill and are freed with the manager; what
- * they lead to, a binding and meters, is replaced under readers and freed after a grace period.
+ * they lead to is replaced under readers and freed after a grace period.
  *
- *     handle → shelf → binding → store        handle → meters → rows of series
+ *     shelf → binding → store        handle → route → binding, and rows of series
  */
 #ifndef LARDER_MANAGER_MANAGER_H
 #define LARDER_MANAGER_MANAGER_H
@@ -30,17 +30,24 @@ struct shelf {
 	struct pointer binding; /* struct binding; NULL: no store of that name now */
 };
 
-/* Where a handle counts.  Rows are looked up when an operation is first seen. */
-struct meters {
-	const struct series_table *table;
+/* The way from a handle: to the store that its name has now, and to where it counts.  Never changed once it is published, but for
+ * rows, which are looked up when an operation is first seen. */
+struct route {
+	/* The shortest way, of a get that is not timed: open where the row of gets is known and the store is the engine. */
+	struct pointer gets;        /* struct shm_series; NULL: not open (yet) */
+	const struct word *timing;  /* of the table */
+	struct larder *cache;       /* the engine beneath a brief store; NULL: by its kind's functions */
+	uint32_t ns;                /* of the handle, there */
+	const struct binding *binding; /* NULL: no store of that name now */
+	const struct series_table *table; /* NULL: nothing is counted */
 	struct pointer series[OPERATIONS]; /* struct series; NULL: not looked up yet */
 };
 
 struct larder_handle {
+	struct pointer route; /* struct route */
 	struct larder_manager *manager;
 	struct shelf *shelf;
 	const struct larder_name *ns;
-	struct pointer meters; /* struct meters; NULL: nothing is counted */
 	struct larder_handle *next;
 };
 
@@ -72,6 +79,6 @@ enum larder_status manager_no_store(struct larder_manager *m, const char *name);
 enum larder_status manager_handle(struct larder_manager *m, struct shelf *shelf, const struct larder_name *ns,
 		struct larder_handle **handle);
 /* The row of an operation, looked up now if it was not yet; NULL without memory. */
-const struct series *meters_series_slow(struct larder_handle *handle, struct meters *meters, enum operation operation);
+const struct series *route_series_slow(struct larder_handle *handle, struct route *route, enum operation operation);
 
 #endif

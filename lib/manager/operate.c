@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/message.h"
+#include "cache/read.h"
 #include "manager/grace.h"
 #include "manager/log.h"
 #include "manager/manager.h"
@@ -55,33 +56,34 @@ static cold void log_failure(struct larder_handle *h, enum operation operation, 
 
 /* ---- Around each call -------------------------------------------------------------------------------------------------- */
 
-/* The meters are valid until grace_leave(). */
-static inline struct meters *meters_of(const struct larder_handle *h)
+/* Valid until grace_leave(). */
+static inline struct route *route_of(const struct larder_handle *h)
 {
-	return pointer_load_acquire(&h->meters); /* BIND (acquire) */
+	return pointer_load_acquire(&h->route); /* BIND (acquire): the route is whole, and stays until we leave. */
 }
 
-static inline const struct series *series_of(struct larder_handle *h, struct meters *meters, enum operation operation)
+static inline const struct series *series_of(struct larder_handle *h, struct route *route, enum operation operation)
 {
-	const struct series *series = pointer_load_acquire(&meters->series[operation]);
+	const struct series *series = pointer_load_acquire(&route->series[operation]);
 
-	return likely(series != NULL) ? series : meters_series_slow(h, meters, operation);
+	if (likely(series != NULL))
+		return series;
+	return route->table ? route_series_slow(h, route, operation) : NULL;
 }
 
-static inline bool call_begin(const struct larder_handle *h, struct call *c)
+static bool call_begin(const struct larder_handle *h, struct call *c)
 {
 	grace_enter();
-	/* BIND (acquire): the binding is whole, and stays until we leave. */
-	const struct binding *binding = pointer_load_acquire(&h->shelf->binding);
+	const struct route *route = route_of(h);
+	const struct binding *binding = route->binding;
 	if (unlikely(!binding)) {
 		grace_leave();
 		return false;
 	}
-	const struct meters *meters = meters_of(h);
 	c->kind = binding->kind;
 	c->self = binding->self;
 	c->held = NULL;
-	c->timer = meters ? timer_begin(meters->table) : (struct timer){ 0, 0 };
+	c->timer = route->table ? timer_begin(route->table) : (struct timer){ 0, 0 };
 	if (unlikely(!binding->brief)) {
 		c->held = larder_store_hold(binding->store);
 		grace_leave();
@@ -90,34 +92,26 @@ static inline bool call_begin(const struct larder_handle *h, struct call *c)
 }
 
 /* Before it is counted: a reader again. */
-static inline struct meters *call_counts(const struct larder_handle *h, const struct call *c)
+static struct route *call_counts(const struct larder_handle *h, const struct call *c)
 {
 	if (unlikely(c->held != NULL))
 		grace_enter();
-	return meters_of(h);
+	return route_of(h);
 }
 
-static inline void call_end(struct call *c)
+static void call_end(struct call *c)
 {
 	grace_leave();
 	if (unlikely(c->held != NULL))
 		larder_store_release(&c->held);
 }
 
-/* Counts `n` of what came of an operation, and its duration. */
-static inline void count_call(struct larder_handle *h, struct call *c, enum operation operation, enum series_cell cell,
-		enum larder_status status)
+static inline void count_one(const struct series *series, enum series_cell cell, enum larder_status status)
 {
-	struct meters *meters = call_counts(h, c);
-	const struct series *series = meters ? series_of(h, meters, operation) : NULL;
-
-	if (likely(series != NULL)) {
-		timer_end(&c->timer, series);
-		if (likely(status >= 0))
-			series_count(series, cell, 1);
-		else
-			series_error(series, status);
-	}
+	if (likely(status >= 0))
+		series_count(series, cell, 1);
+	else
+		series_error(series, status);
 }
 
 static cold enum larder_status no_store(struct larder_handle *h, enum operation operation, const struct larder_store_key *key)
@@ -125,8 +119,7 @@ static cold enum larder_status no_store(struct larder_handle *h, enum operation 
 	enum larder_status status = manager_no_store(h->manager, h->shelf->name);
 
 	grace_enter();
-	struct meters *meters = meters_of(h);
-	const struct series *series = meters ? series_of(h, meters, operation) : NULL;
+	const struct series *series = series_of(h, route_of(h), operation);
 	if (series)
 		series_error(series, status);
 	grace_leave();
@@ -134,13 +127,17 @@ static cold enum larder_status no_store(struct larder_handle *h, enum operation 
 	return status;
 }
 
-/* Counts, leaves, and tells what failed. */
-static inline enum larder_status finish(struct larder_handle *h, struct call *c, enum operation operation, enum series_cell cell,
+/* Counts what came of an operation, and its duration; leaves, and tells what failed. */
+static enum larder_status finish(struct larder_handle *h, struct call *c, enum operation operation, enum series_cell cell,
 		const struct larder_store_key *key, enum larder_status status)
 {
 	bool told = c->held != NULL;
+	const struct series *series = series_of(h, call_counts(h, c), operation);
 
-	count_call(h, c, operation, cell, status);
+	if (likely(series != NULL)) {
+		timer_end(&c->timer, series);
+		count_one(series, cell, status);
+	}
 	call_end(c);
 	if (unlikely(status < 0))
 		log_failure(h, operation, key, status, told);
@@ -185,7 +182,7 @@ static inline enum series_cell found(enum larder_status status)
 	return status == LARDER_OK || status == LARDER_STALE || status == LARDER_SHORT ? SERIES_HITS : SERIES_MISSES;
 }
 
-static inline enum larder_status do_get(struct larder_handle *h, const struct larder_store_key *key, struct larder_buffer *value,
+static __attribute__((noinline)) enum larder_status do_get(struct larder_handle *h, const struct larder_store_key *key, struct larder_buffer *value,
 		uint32_t flags, struct larder_meta *meta)
 {
 	struct call c;
@@ -196,7 +193,7 @@ static inline enum larder_status do_get(struct larder_handle *h, const struct la
 	return finish(h, &c, OP_GET, found(status), key, status);
 }
 
-static inline enum larder_status do_set(struct larder_handle *h, const struct larder_store_key *key, const void *value,
+static __attribute__((noinline)) enum larder_status do_set(struct larder_handle *h, const struct larder_store_key *key, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
 	struct call c;
@@ -219,24 +216,75 @@ static enum larder_status do_delete(struct larder_handle *h, const struct larder
 
 /* ---- On handles ---------------------------------------------------------------------------------------------------------- */
 
-enum larder_status larder_handle_get_with(struct larder_handle *handle, const void *key, size_t key_bytes,
-		struct larder_buffer *value, uint32_t flags, struct larder_meta *meta)
+struct asked {
+	struct larder_handle *handle;
+	const void *key;
+	size_t key_bytes;
+	struct larder_buffer *value;
+};
+
+static enum larder_status get_with(const struct asked *a, uint32_t flags, struct larder_meta *meta)
 {
 	struct passing p;
 
-	if (unlikely(!handle || !value))
+	if (!a->handle || !a->value)
 		return LARDER_INVALID;
-	enum larder_status status = pass(handle, key, key_bytes, &p);
-	if (likely(!status))
-		status = do_get(handle, &p.key, value, flags, meta);
-	if (unlikely(p.own != NULL))
-		free(p.own);
+	enum larder_status status = pass(a->handle, a->key, a->key_bytes, &p);
+	if (!status)
+		status = do_get(a->handle, &p.key, a->value, flags, meta);
+	free(p.own);
 	return status;
 }
 
+static __attribute__((noinline)) enum larder_status get_slow(const struct asked *a)
+{
+	return get_with(a, 0, NULL);
+}
+
+enum larder_status larder_handle_get_with(struct larder_handle *handle, const void *key, size_t key_bytes,
+		struct larder_buffer *value, uint32_t flags, struct larder_meta *meta)
+{
+	return get_with(&(struct asked){ handle, key, key_bytes, value }, flags, meta);
+}
+
+/* What the shortest way cannot finish: counted as ever, or done once more with a larger buffer. */
+static cold enum larder_status get_unusual(const struct asked *a, enum larder_status status)
+{
+	struct call c = { .kind = NULL };
+	const struct larder_store_key key = { a->handle->ns, a->key, a->key_bytes };
+
+	if (status != LARDER_SHORT || !a->value->grow)
+		return finish(a->handle, &c, OP_GET, found(status), &key, status);
+	grace_leave();
+	return get_slow(a);
+}
+
+_Static_assert((int)SERIES_HITS == LARDER_OK && (int)SERIES_MISSES == LARDER_MISS, "the status of a usual get says where it counts");
+
+/* The shortest way is for a plain key in a store that is the engine, where this one is not timed; get_slow() takes all ways. */
 enum larder_status larder_handle_get(struct larder_handle *handle, const void *key, size_t key_bytes, struct larder_buffer *value)
 {
-	return larder_handle_get_with(handle, key, key_bytes, value, 0, NULL);
+	struct asked asked = { handle, key, key_bytes, value };
+
+	if (unlikely(!handle) || unlikely(!value) || unlikely(!key) || unlikely(!name_is_plain(key, key_bytes))
+			|| unlikely(!grace_known()))
+		return get_slow(&asked);
+	grace_enter();
+	const struct route *route = route_of(handle);
+	/* BIND (acquire) */
+	if (unlikely(!pointer_load_acquire(&route->gets)) || unlikely(!timer_skip(route->timing))) {
+		grace_leave();
+		return get_slow(&asked);
+	}
+	/* Kept in memory, not in registers that would have to be saved: only the unusual looks at it again. */
+	__asm__ volatile("" : "+m"(asked));
+	enum larder_status status = read_known(route->cache, route->ns, key, key_bytes, value);
+	if (unlikely((unsigned)status > LARDER_MISS))
+		return get_unusual(&asked, status);
+	const struct series gets = { .row = pointer_load_acquire(&route->gets) };
+	series_count(&gets, (enum series_cell)status, 1);
+	grace_leave();
+	return status;
 }
 
 enum larder_status larder_handle_set_with(struct larder_handle *handle, const void *key, size_t key_bytes, const void *value,
@@ -336,8 +384,7 @@ enum larder_status larder_handle_clear(struct larder_handle *handle, bool soft)
 /* Hits, misses and failures one by one, in the row of gets. */
 static void count_items(struct larder_handle *h, struct call *c, const struct larder_store_item *items, size_t count)
 {
-	struct meters *meters = call_counts(h, c);
-	const struct series *series = meters ? series_of(h, meters, OP_GET) : NULL;
+	const struct series *series = series_of(h, call_counts(h, c), OP_GET);
 	uint64_t hits = 0, misses = 0;
 
 	for (size_t i = 0; series && i < count; i++) {

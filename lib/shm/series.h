@@ -16,6 +16,9 @@
 #define LARDER_SHM_SERIES_H
 
 #include <sched.h>
+#if defined(__x86_64__) && __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 
 #include "base/clock.h"
 #include "shm/label.h"
@@ -72,8 +75,18 @@ enum larder_status series_find(const struct series_table *t, const struct series
 
 /* ---- Counting ---------------------------------------------------------------------------------------------------- */
 
-/* By CPU: children of one parent part ways, and a line stays where it is written. */
-static inline unsigned series_stripe(void) { return (unsigned)sched_getcpu() % SERIES_STRIPES; }
+/* By CPU: children of one parent part ways, and a line stays where it is written.  glibc has the number in the thread's own
+ * area for restartable sequences: two loads instead of a call; anything else is as good where a kernel has none. */
+static inline unsigned series_stripe(void)
+{
+#if defined(RSEQ_SIG) && defined(__x86_64__)
+	unsigned cpu;
+	__asm__ volatile("movl %%fs:4(%1), %0" : "=r"(cpu) : "r"(__rseq_offset));
+	return cpu % SERIES_STRIPES;
+#else
+	return (unsigned)sched_getcpu() % SERIES_STRIPES;
+#endif
+}
 
 static inline void series_count(const struct series *s, enum series_cell cell, uint64_t n)
 {
@@ -149,6 +162,14 @@ static inline struct timer timer_begin(const struct series_table *t)
 		return (struct timer){ 0, 0 };
 	}
 	return timer_begin_slow(word);
+}
+/* timing: of the table's head.  True, and the operation counted as one that is not timed, unless it is due: then ask timer_begin(). */
+static inline bool timer_skip(const struct word *timing)
+{
+	if (unlikely(timing_here.word != load_hint(timing)) || unlikely(timing_here.left <= 1))
+		return false;
+	timing_here.left--;
+	return true;
 }
 static inline void timer_end(const struct timer *timer, const struct series *s)
 {

@@ -44,6 +44,32 @@ size_t name_escaped_bytes(const char *text, size_t count)
 	return bytes;
 }
 
+#define EVERY_BYTE UINT64_C(0x0101010101010101)
+
+/* True if one of the eight bytes is c. */
+static bool word_has(uint64_t word, unsigned char c)
+{
+	uint64_t zeroed = word ^ EVERY_BYTE * c;
+
+	return (zeroed - EVERY_BYTE) & ~zeroed & EVERY_BYTE << 7;
+}
+
+bool name_is_plain_long(const void *text, size_t count)
+{
+	const unsigned char *bytes = text;
+	uint64_t word;
+
+	for (; count >= sizeof word; bytes += sizeof word, count -= sizeof word) {
+		memcpy(&word, bytes, sizeof word);
+		if (word_has(word, ':') || word_has(word, '%'))
+			return false;
+	}
+	for (; count; bytes++, count--)
+		if (*bytes == ':' || *bytes == '%')
+			return false;
+	return true;
+}
+
 /* The name and its two texts in one piece of memory. */
 static struct larder_name *name_make(const char *text, size_t count, uint32_t index)
 {
