@@ -23,9 +23,10 @@ cold enum larder_status call_begin_slow(struct larder *cache, struct actor **act
 	enum larder_status status = crew_join(cache->crew, cache->crew_id, &w);
 	if (status != LARDER_OK)
 		return status;
-	if (w->in_call)
+	if (worker_actor(w)->region != NULL && w->ready != cache->crew_id)
 		return LARDER_BUSY;
 	actor_init(worker_actor(w), cache, w);
+	w->ready = cache->crew_id;
 	return call_begin(cache, actor);
 }
 

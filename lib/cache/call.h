@@ -8,8 +8,10 @@
 
 #include "base/message.h"
 #include "cache/evict.h"
+#include "shm/lens.h"
 
 struct larder {
+	struct lens lens;
 	struct region region;
 	struct crew *crew; /* NULL: an inspector */
 	uint64_t crew_id;
@@ -29,13 +31,11 @@ static inline enum larder_status call_begin(struct larder *cache, struct actor *
 	compiler_barrier();
 	struct worker *w = worker_cache.worker;
 	/* Asked of the worker, too: a signal handler that used another cache may have changed worker_cache in between. */
-	if (unlikely(w->handle_id != cache->crew_id || w->slot_plus_1 == 0))
+	if (unlikely(w->ready != cache->crew_id))
 		return call_begin_slow(cache, actor);
-	if (unlikely(w->in_call))
-		return LARDER_BUSY;
 	if (unlikely(region_gone(&cache->region)))
 		return LARDER_DETACHED;
-	w->in_call = 1;
+	w->ready = 0;
 	compiler_barrier();
 	*actor = worker_actor(w);
 	(*actor)->tries = 0;
@@ -50,7 +50,7 @@ static inline struct worker *actor_worker(struct actor *a)
 static inline void call_end(struct actor *a)
 {
 	compiler_barrier();
-	actor_worker(a)->in_call = 0;
+	actor_worker(a)->ready = actor_worker(a)->handle_id;
 }
 
 static cold enum larder_status answer_under_guard(const struct region *r, enum larder_status status)

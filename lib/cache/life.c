@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Opening and closing a cache, its namespaces, and work ahead of need. */
+#include "cache/put.h"
 #include "cache/quota.h"
 #include "larder/policy.h"
 
@@ -16,6 +17,14 @@ static void derive(struct larder *cache)
 	uint64_t whole = segment - ENTRY_OVERHEAD_MAX, most = (UINT64_C(1) << HEAD_VALUE_BITS) - 1;
 	cache->contiguous_bytes = (uint32_t)(whole < most ? whole : most);
 	cache->chunk_bytes = (uint32_t)(segment / 2 - CHUNK_OVERHEAD_MAX - 16);
+}
+
+/* With checksums, or with the guard, there is more to a get than the plain one does. */
+static void lens_point(struct larder *c)
+{
+	uint32_t fields = put_base_fields(&c->region);
+	bool plain = c->crew != NULL && !(c->region.open_flags & LARDER_GUARD) && !(fields & FIELD_CHECKSUM);
+	lens_set(&c->lens, &c->region, plain ? c->crew_id : LENS_CLOSED, fields);
 }
 
 enum larder_status larder_open_with(const char *name, const struct larder_options *options, struct larder **cache)
@@ -42,6 +51,7 @@ enum larder_status larder_open_with(const char *name, const struct larder_option
 	}
 	c->crew_id = c->crew == NULL ? UINT64_MAX : crew_id(c->crew); /* an inspector's is no thread's: 0 is that of one without a worker */
 	derive(c);
+	lens_point(c);
 	*cache = c;
 	return LARDER_OK;
 }

@@ -36,10 +36,11 @@ struct actor {
 };
 
 #ifdef LARDER_ABLATE_COUNTERS
-#define count(a, name, n) ((void)(a), (void)(n))
+#define count_by(participant, name, n) ((void)(participant), (void)(n))
 #else
-#define count(a, name, n) bump_own(&(a)->self->counter[COUNTER_##name], (n))
+#define count_by(participant, name, n) bump_own(&(participant)->counter[COUNTER_##name], (n))
 #endif
+#define count(a, name, n) count_by((a)->self, name, n)
 
 /* A call gives up after this many tries: each of them means that another one's change went through meanwhile. */
 #define TRIES_MAX (1u << 16)

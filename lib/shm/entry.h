@@ -145,6 +145,9 @@ static inline bool entry_open_hint(struct entry *e, const struct region *r, uint
 }
 #endif
 
+/* All of the head but reuse count and value's length. */
+#define HEAD_PLAIN_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT | UINT64_C(0xff))
+
 /* The usual entry, told from all others by one comparison: COMMITTED, a key of key_bytes, plain, unaligned, no checksum, no
  * extras. */
 #define HEAD_USUAL_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT \

@@ -12,21 +12,26 @@
 
 #include "shm/actor.h"
 
-static inline void hazard_name(struct actor *a, enum hazard which, uint64_t place_or_segment)
+static inline void hazard_name_by(struct shm_participant *self, enum hazard which, uint64_t place_or_segment)
 {
 #ifdef LARDER_ABLATE_HAZARD
-	store_hint(&a->self->hazard[which], place_or_segment + 1);
+	store_hint(&self->hazard[which], place_or_segment + 1);
 #else
 	/* HAZARD (release): the name is seen by every scan that comes after the slot's next load. */
-	store_seq_cst(&a->self->hazard[which], place_or_segment + 1);
+	store_seq_cst(&self->hazard[which], place_or_segment + 1);
 #endif
 }
+static inline void hazard_name(struct actor *a, enum hazard which, uint64_t place_or_segment)
+{
+	hazard_name_by(a->self, which, place_or_segment);
+}
 
-static inline void hazard_clear(struct actor *a, enum hazard which)
+static inline void hazard_clear_by(struct shm_participant *self, enum hazard which)
 {
 	/* RETIRE (release): reads of the entry's bytes end before the name goes. */
-	store_release(&a->self->hazard[which], 0);
+	store_release(&self->hazard[which], 0);
 }
+static inline void hazard_clear(struct actor *a, enum hazard which) { hazard_clear_by(a->self, which); }
 
 /* True if a participant, `a` itself included, names a place in the segment, or the segment for writing; *blocker is the
  * one found.  Whether it lives takes a system call: that is asked of a blocker only, and only if `ask`; else it counts. */

@@ -12,6 +12,7 @@
 #ifndef LARDER_SHM_INDEX_H
 #define LARDER_SHM_INDEX_H
 
+#include "base/pair.h"
 #include "shm/namespace.h"
 #include "shm/place.h"
 
@@ -27,7 +28,8 @@ struct key {
 
 static inline uint64_t key_hash(const struct region *r, const void *data, uint32_t bytes, uint32_t ns, bool chunk)
 {
-	return hash_bytes(data, bytes, r->geo.hash_seed + ns * UINT64_C(0x9e3779b97f4a7c15) + chunk);
+	uint64_t seed = r->geo.hash_seed + ns * UINT64_C(0x9e3779b97f4a7c15) + chunk;
+	return likely(hash_is_short(bytes)) ? hash_short(data, bytes, seed) : hash_bytes(data, bytes, seed);
 }
 /* Bits 32 .. 63 choose the group, 16 .. 18 the home in it, 0 .. 15 are the tag; ghosts take their own mixture. */
 static inline uint64_t hash_tag(uint64_t hash) { uint64_t tag = hash & 0xffff; return tag + (tag == 0); }
@@ -59,7 +61,7 @@ static inline uint8_t frequency_of(const struct octet *f)
 	return now > FREQUENCY_MAX ? 0 : now;
 }
 uint8_t frequency_newborn(const struct region *r, unsigned pool);
-void frequency_use_young(const struct region *r, struct octet *f);
+cold void frequency_use_young(const struct region *r, struct octet *f);
 static inline void frequency_use(const struct region *r, struct octet *f)
 {
 #ifndef LARDER_ABLATE_FREQUENCY
@@ -112,22 +114,22 @@ static inline bool slot_matches(const struct region *r, uint64_t slot, uint64_t 
  * on the line: those that wait for a miss fill the scheduler, and with it full the next get's miss cannot begin (seven
  * scalar comparisons: 52 ns for each bucket, this: 24).  Vector loads are of aligned words, each of them whole.
  */
-#if defined(__SSE2__) && !defined(LARDER_TSAN)
+#ifdef LARDER_PAIRS
+static inline __attribute__((always_inline)) uint32_t bucket_match_pair(const struct shm_bucket *b, word_pair tag)
+{
+	const __m128 *line = (const __m128 *)(const void *)b;
+	/* The upper half of each word, of which the tag is the upper quarter; what the lower quarter equals does not count. */
+	word_pair low = _mm_castps_si128(_mm_shuffle_ps(line[0], line[1], 0xdd));
+	word_pair high = _mm_castps_si128(_mm_shuffle_ps(line[2], line[3], 0xdd));
+	word_pair match = _mm_packs_epi32(_mm_cmpeq_epi16(low, tag), _mm_cmpeq_epi16(high, tag));
+	/* The eighth word is no slot. */
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(match, match)) & ((1u << BUCKET_SLOTS) - 1);
+}
 static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
 {
-	typedef short lanes __attribute__((vector_size(16), may_alias));
-	const lanes *line = (const lanes *)(const void *)b;
-	short t = (short)tag;
-	lanes wanted = { t, t, t, t, t, t, t, t };
 	compiler_barrier();
-	lanes low = (lanes)__builtin_ia32_packsswb128(line[0] == wanted, line[1] == wanted);
-	lanes high = (lanes)__builtin_ia32_packsswb128(line[2] == wanted, line[3] == wanted);
-	typedef char octets __attribute__((vector_size(16), may_alias));
-	/* The tag is the last of a word's four lanes: one bit in four; of the last line's two words, one is no slot. */
-	return ((uint32_t)__builtin_ia32_pmovmskb128((octets)low) & 0x8888u)
-			| ((uint32_t)__builtin_ia32_pmovmskb128((octets)high) & 0x0888u) << 16;
+	return bucket_match_pair(b, pair_lanes(pair_of(tag)));
 }
-#define MATCH_SLOT(match) ((unsigned)__builtin_ctz(match) >> 2)
 #else
 static inline __attribute__((always_inline)) uint32_t bucket_match(const struct shm_bucket *b, uint64_t tag)
 {
@@ -136,8 +138,8 @@ static inline __attribute__((always_inline)) uint32_t bucket_match(const struct 
 		match |= (uint32_t)(slot_tag(load_acquire(&b->slot[i])) == tag) << i;
 	return match;
 }
-#define MATCH_SLOT(match) ((unsigned)__builtin_ctz(match))
 #endif
+#define MATCH_SLOT(match) ((unsigned)__builtin_ctz(match))
 
 /* ---- Finding for get ------------------------------------------------------------------------------------------------------ */
 

@@ -359,7 +359,7 @@ static void leave_seat(struct seat *s)
 {
 	if (s->worker->slot_plus_1 != 0)
 		clear_working(s->worker->self);
-	s->worker->in_call = 0;
+	s->worker->ready = s->worker->handle_id;
 	s->thread = 0;
 }
 

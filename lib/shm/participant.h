@@ -23,7 +23,7 @@ struct crew; /* all workers of one handle in this process */
 
 struct worker {
 	uint32_t slot_plus_1;      /* 0: not registered (or wiped by fork) */
-	volatile uint32_t in_call; /* set for the length of a call: a signal handler that finds it set backs off */
+	volatile uint64_t ready;   /* handle_id between calls, the layer above makes it so: a signal handler that finds another backs off */
 	struct shm_participant *self;
 	uint64_t registration;
 	uint64_t handle_id;        /* of the crew: guards the thread-local cache against a closed and reopened handle */

@@ -217,7 +217,7 @@ static void *visit(void *arg)
 		v->slot = slot_of(v->worker);
 		v->registration = v->worker->registration;
 		v->worker->pins_used |= v->leave_pins;
-		v->worker->in_call = 1;
+		v->worker->ready = 0;
 	}
 	if (v->together != NULL)
 		(void)pthread_barrier_wait(v->together);
@@ -292,7 +292,7 @@ Test(participant, the_next_thread_is_not_in_a_call_of_the_last)
 	visit_alone(&v);
 	assert_ok(handle_join(&h, &w));
 	cr_assert_eq(w, v.worker);
-	cr_assert_eq(w->in_call, 0);
+	cr_assert_eq(w->ready, w->handle_id);
 	handle_close(&h);
 	assert_ok(region_destroy(path));
 }
