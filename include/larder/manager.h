@@ -156,6 +156,16 @@ LARDER_API enum larder_status larder_handle_clear(struct larder_handle *handle, 
 LARDER_API enum larder_status larder_handle_mget(struct larder_handle *handle, uint32_t flags, struct larder_store_item *items,
 		size_t count);
 
+/*
+ * The value of key: found, or computed by loader(arg) and set; see larder/policy.h for loader, options and how (either may be NULL).
+ * In the kinds shm and memory the loader runs once for all processes that ask at a time; in others each caller that finds nothing,
+ * or whose store fails, loads by itself.  Counts as a get that hits or misses, and as "get_or_compute".  The loader may use the
+ * manager, and may take its time: nobody who registers or replaces stores waits for it.
+ */
+LARDER_API enum larder_status larder_handle_get_or_compute(struct larder_handle *handle, const void *key, size_t key_bytes,
+		larder_loader *loader, void *arg, const struct larder_compute_options *options, struct larder_buffer *value,
+		struct larder_computed *how);
+
 /* ---- Operations by names --------------------------------------------------------------------------------------------------- */
 
 /* The same for a key with its namespace and perhaps a version (larder/key.h): the handle is looked up in each call.

@@ -21,6 +21,7 @@
 #define LARDER_STORE_H
 
 #include <larder.h>
+#include <larder/policy.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -166,6 +167,10 @@ struct larder_store_kind {
 	enum larder_status (*drain)(void *self, int64_t timeout_ms);
 	/* optional: the engine beneath, in whose segment the metrics of this store are kept; none: NULL */
 	struct larder *(*cache)(void *self);
+	/* optional: as larder_get_or_compute(), once for all who ask at a time, as far as the kind can see them; else each caller that
+	 * finds nothing loads and sets by itself */
+	enum larder_status (*get_or_compute)(void *self, const struct larder_store_key *key, larder_loader *loader, void *arg,
+			const struct larder_compute_options *options, struct larder_buffer *value, struct larder_computed *how);
 };
 
 /* Makes a kind known by its name to larder_store_open() and to configurations.  LARDER_OK; LARDER_INVALID (a function that has
@@ -218,6 +223,10 @@ LARDER_API enum larder_status larder_store_touch(struct larder_store *store, con
 		int64_t ttl_ms);
 LARDER_API enum larder_status larder_store_incr(struct larder_store *store, const struct larder_store_key *key, int64_t delta,
 		bool create, int64_t initial, int64_t ttl_ms, int64_t *sum);
+/* The value of key: found, or computed by loader(arg) and set.  options and how may be NULL. */
+LARDER_API enum larder_status larder_store_get_or_compute(struct larder_store *store, const struct larder_store_key *key,
+		larder_loader *loader, void *arg, const struct larder_compute_options *options, struct larder_buffer *value,
+		struct larder_computed *how);
 LARDER_API enum larder_status larder_store_drain(struct larder_store *store, int64_t timeout_ms);
 LARDER_API enum larder_status larder_store_health(struct larder_store *store, struct larder_health *health);
 LARDER_API struct larder *larder_store_cache(struct larder_store *store);

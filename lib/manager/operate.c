@@ -71,7 +71,8 @@ static inline const struct series *series_of(struct larder_handle *h, struct rou
 	return route->table ? route_series_slow(h, route, operation) : NULL;
 }
 
-static bool call_begin(const struct larder_handle *h, struct call *c)
+/* hold: with a reference, and no reader on the way, also where the store is brief. */
+static bool call_begin_as(const struct larder_handle *h, struct call *c, bool hold)
 {
 	grace_enter();
 	const struct route *route = route_of(h);
@@ -84,11 +85,16 @@ static bool call_begin(const struct larder_handle *h, struct call *c)
 	c->self = binding->self;
 	c->held = NULL;
 	c->timer = route->table ? timer_begin(route->table) : (struct timer){ 0, 0 };
-	if (unlikely(!binding->brief)) {
+	if (unlikely(!binding->brief || hold)) {
 		c->held = larder_store_hold(binding->store);
 		grace_leave();
 	}
 	return true;
+}
+
+static inline bool call_begin(const struct larder_handle *h, struct call *c)
+{
+	return call_begin_as(h, c, false);
 }
 
 /* Before it is counted: a reader again. */
@@ -377,6 +383,46 @@ enum larder_status larder_handle_clear(struct larder_handle *handle, bool soft)
 		return no_store(handle, OP_CLEAR, NULL);
 	enum larder_status status = c.kind->clear(c.self, handle->ns, soft);
 	return finish(handle, &c, OP_CLEAR, SERIES_DONE, NULL, status);
+}
+
+/* ---- Computing ------------------------------------------------------------------------------------------------------------- */
+
+/* As a get: a hit is what nobody had to compute now. */
+static void count_computed(struct larder_handle *h, const struct larder_computed *how, enum larder_status status)
+{
+	grace_enter();
+	const struct series *series = series_of(h, route_of(h), OP_GET);
+	if (series && status >= 0)
+		series_count(series, how->computed ? SERIES_MISSES : found(status), 1);
+	grace_leave();
+}
+
+static enum larder_status do_compute(struct larder_handle *h, const struct larder_store_key *key, larder_loader *loader, void *arg,
+		const struct larder_compute_options *options, struct larder_buffer *value, struct larder_computed *how)
+{
+	struct call c;
+
+	if (!call_begin_as(h, &c, true))
+		return no_store(h, OP_COMPUTE, key);
+	enum larder_status status = larder_store_get_or_compute(c.held, key, loader, arg, options, value, how);
+	count_computed(h, how, status);
+	return finish(h, &c, OP_COMPUTE, SERIES_DONE, key, status);
+}
+
+enum larder_status larder_handle_get_or_compute(struct larder_handle *handle, const void *key, size_t key_bytes,
+		larder_loader *loader, void *arg, const struct larder_compute_options *options, struct larder_buffer *value,
+		struct larder_computed *how)
+{
+	struct larder_computed unasked;
+	struct passing p;
+
+	if (!handle || !loader || !value)
+		return LARDER_INVALID;
+	enum larder_status status = pass(handle, key, key_bytes, &p);
+	if (!status)
+		status = do_compute(handle, &p.key, loader, arg, options, value, how ? how : &unasked);
+	free(p.own);
+	return status;
 }
 
 /* ---- Many ------------------------------------------------------------------------------------------------------------------ */

@@ -148,6 +148,29 @@ struct larder *engine_cache(void *self)
 	return ((struct engine_store *)self)->cache;
 }
 
+enum larder_status engine_get_or_compute(void *self, const struct larder_store_key *key, larder_loader *loader, void *arg,
+		const struct larder_compute_options *options, struct larder_buffer *value, struct larder_computed *how)
+{
+	struct engine_store *store = self;
+	struct larder_computed again = { .computed = false };
+	uint32_t ns;
+	enum larder_status status = number_of(store, key->ns, &ns);
+
+	if (!status)
+		status = larder_get_or_compute(store->cache, ns, key->bytes, key->count, loader, arg, options, value->data,
+				value->capacity, &value->length, how);
+	/* What was computed is in the cache; where it is not, because it was invalidated meanwhile, it is computed anew. */
+	while (status == LARDER_SHORT && value->grow) {
+		status = larder_buffer_take(value, value->length);
+		if (!status)
+			status = larder_get_or_compute(store->cache, ns, key->bytes, key->count, loader, arg, options, value->data,
+					value->capacity, &value->length, &again);
+		if (again.computed)
+			*how = again;
+	}
+	return status;
+}
+
 /* ---- Many at once ----------------------------------------------------------------------------------------------------- */
 
 /* items[0 .. count) of one namespace, count <= BATCH.  What is found too long for a buffer that may grow is read alone. */

@@ -24,10 +24,12 @@ enum larder_status engine_touch(void *self, const struct larder_store_key *key, 
 enum larder_status engine_incr(void *self, const struct larder_store_key *key, int64_t delta, bool create, int64_t initial,
 		int64_t ttl_ms, int64_t *sum);
 struct larder *engine_cache(void *self);
+enum larder_status engine_get_or_compute(void *self, const struct larder_store_key *key, larder_loader *loader, void *arg,
+		const struct larder_compute_options *options, struct larder_buffer *value, struct larder_computed *how);
 
 /* All of them, for a kind's initialiser. */
 #define ENGINE_FUNCTIONS .close = engine_close, .health = engine_health, .get = engine_get, .set = engine_set, \
 	.remove = engine_remove, .clear = engine_clear, .mget = engine_mget, .touch = engine_touch, .incr = engine_incr, \
-	.cache = engine_cache
+	.cache = engine_cache, .get_or_compute = engine_get_or_compute
 
 #endif

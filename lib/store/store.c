@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/message.h"
 #include "base/sync.h"
 #include "store/kinds.h"
@@ -291,6 +292,55 @@ enum larder_status larder_store_incr(struct larder_store *store, const struct la
 	if (status)
 		return status;
 	return store->kind->incr ? store->kind->incr(store->self, key, delta, create, initial, ttl_ms, sum) : LARDER_UNSUPPORTED;
+}
+
+/* The loader's value to the buffer and to the store; failures to set are no failures of the call. */
+static enum larder_status keep_loaded(struct larder_store *store, const struct larder_store_key *key,
+		struct larder_loaded *loaded, struct larder_buffer *value, struct larder_computed *how)
+{
+	how->store_status = larder_store_set(store, key, loaded->value, loaded->value_bytes, &loaded->set, NULL);
+	how->stored = how->store_status == LARDER_OK;
+	enum larder_status status = larder_buffer_take(value, loaded->value_bytes);
+	if (!status && loaded->value_bytes)
+		memcpy(value->data, loaded->value, loaded->value_bytes);
+	if (loaded->release)
+		loaded->release(loaded);
+	return status;
+}
+
+/* For kinds that know nothing of who else computes. */
+static enum larder_status load_alone(struct larder_store *store, const struct larder_store_key *key, larder_loader *loader,
+		void *arg, const struct larder_compute_options *options, struct larder_buffer *value, struct larder_computed *how)
+{
+	struct larder_loaded loaded = { .set = LARDER_SET_OPTIONS_INIT };
+	enum larder_status status = larder_store_get(store, key, 0, value, NULL);
+
+	/* A store that fails is no reason to go without the value. */
+	if (status >= 0 && status != LARDER_MISS)
+		return status;
+	if (options)
+		loaded.set = options->set;
+	int64_t begin_ns = clock_precise_ns();
+	status = loader(arg, &loaded);
+	how->computed = true;
+	how->cost_us = (uint32_t)((clock_precise_ns() - begin_ns) / 1000);
+	return status ? status : keep_loaded(store, key, &loaded, value, how);
+}
+
+enum larder_status larder_store_get_or_compute(struct larder_store *store, const struct larder_store_key *key,
+		larder_loader *loader, void *arg, const struct larder_compute_options *options, struct larder_buffer *value,
+		struct larder_computed *how)
+{
+	struct larder_computed unasked;
+	enum larder_status status = key_check(store, key);
+
+	if (!how)
+		how = &unasked;
+	*how = (struct larder_computed){ .computed = false };
+	if (status || !loader || !value)
+		return status ? status : LARDER_INVALID;
+	return store->kind->get_or_compute ? store->kind->get_or_compute(store->self, key, loader, arg, options, value, how)
+			: load_alone(store, key, loader, arg, options, value, how);
 }
 
 enum larder_status larder_store_drain(struct larder_store *store, int64_t timeout_ms)

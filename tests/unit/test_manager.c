@@ -281,6 +281,40 @@ Test(manager, a_child_goes_on_with_stores_and_handles_and_may_replace_them)
 	cr_assert_eq(get(handle, "child", "c"), LARDER_OK);
 }
 
+static int loads;
+
+static enum larder_status load(void *arg, struct larder_loaded *to)
+{
+	loads++;
+	/* The manager may be used, and changed, while it runs. */
+	if (arg == &loads) {
+		struct larder_store *fresh = memory();
+		cr_assert_eq(larder_manager_replace(manager, "other", fresh), LARDER_OK);
+		larder_store_release(&fresh);
+	}
+	to->value = "loaded";
+	to->value_bytes = 6;
+	return arg ? LARDER_OK : LARDER_ABSENT;
+}
+
+Test(manager, what_is_absent_is_computed_once_and_kept)
+{
+	struct larder_buffer value = { .grow = true };
+	struct larder_computed how;
+
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(larder_handle_get_or_compute(handle, "a:b", 3, load, &loads, NULL, &value, &how), LARDER_OK);
+		cr_assert(value.length == 6 && !memcmp(value.data, "loaded", 6));
+		cr_assert_eq(how.computed, i == 0);
+	}
+	cr_assert_eq(loads, 1);
+	cr_assert_eq(get(handle, "a:b", "loaded"), LARDER_OK);
+	cr_assert_eq(larder_handle_get_or_compute(handle, "none", 4, load, NULL, NULL, &value, NULL), LARDER_ABSENT);
+	cr_assert_eq(larder_handle_get_or_compute(handle, "none", 4, NULL, NULL, NULL, &value, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_handle_get_or_compute(handle, "", 0, load, NULL, NULL, &value, NULL), LARDER_KEY_SIZE);
+	free(value.data);
+}
+
 /* ---- A store that fails and tells ------------------------------------------------------------------------------------- */
 
 static int failing_open, failing_in;
@@ -372,6 +406,22 @@ Test(manager, failures_are_told_with_key_store_operation_and_words_and_passed_on
 	cr_assert_eq(failing_open, 0);
 	cr_assert_eq(get(handle, "k", "?"), LARDER_NO_STORE);
 	cr_assert_eq(events, 4);
+}
+
+Test(manager, a_store_that_fails_is_no_reason_to_go_without_a_value)
+{
+	struct larder_buffer value = { .grow = true };
+	struct larder_computed how;
+
+	open_failing();
+	for (int i = 1; i < 3; i++) {
+		cr_assert_eq(larder_handle_get_or_compute(handle, "k", 1, load, &value, NULL, &value, &how), LARDER_OK);
+		cr_assert(how.computed && !how.stored && how.store_status == LARDER_REFUSED && loads == i);
+		cr_assert(value.length == 6 && !memcmp(value.data, "loaded", 6));
+	}
+	cr_assert_eq(larder_manager_unregister(manager, "failing"), LARDER_OK);
+	cr_assert_eq(larder_handle_get_or_compute(handle, "k", 1, load, &value, NULL, &value, &how), LARDER_NO_STORE);
+	free(value.data);
 }
 
 Test(manager, a_call_finishes_with_the_store_that_it_began_with_and_that_closes_after)
