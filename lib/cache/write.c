@@ -461,7 +461,8 @@ static bool was_live(struct actor *a, const struct entry *e, void *arg)
 {
 	enum life life = entry_life(a->region, e);
 	*(struct chunks *)arg = chunks_of(a->region, e);
-	return life == LIFE_LIVE || life == LIFE_STALE;
+	/* What a soft flush has hidden is there to be deleted; what has expired is not, whatever its grace. */
+	return life == LIFE_LIVE || (life == LIFE_STALE && (entry_expiry(e) == 0 || !moment_passed(a->region, entry_expiry(e))));
 }
 
 enum larder_status larder_delete(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes)

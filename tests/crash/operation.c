@@ -51,6 +51,22 @@ const struct operation operations[] = {
 	{ .name = "large-delete", .kind = LIN_DELETE, .old = OLD_VALUE, .old_bytes = 40000, .traits = STEP_LARGE },
 	{ .name = "large-append", .kind = LIN_APPEND, .old = OLD_VALUE, .old_bytes = 32000, .new_bytes = 40,
 		.traits = STEP_LARGE },
+	{ .name = "lease", .kind = LIN_GET, .old = OLD_ABSENT, .manner = CALL_LEASE },
+	{ .name = "lease-stale", .kind = LIN_GET, .old = OLD_STALE, .old_bytes = 120, .manner = CALL_LEASE },
+	{ .name = "lease-take-over", .kind = LIN_GET, .old = OLD_ABSENT, .manner = CALL_LEASE, .traits = STEP_DEAD_LEASE },
+	{ .name = "lease-take-over-stale", .kind = LIN_GET, .old = OLD_STALE, .old_bytes = 120, .manner = CALL_LEASE,
+		.traits = STEP_DEAD_LEASE },
+	{ .name = "lease-set", .kind = LIN_ADD, .old = OLD_ABSENT, .new_bytes = 120, .manner = CALL_LEASE_SET,
+		.traits = STEP_LEASED },
+	{ .name = "lease-set-stale", .kind = LIN_ADD, .old = OLD_STALE, .old_bytes = 120, .new_bytes = 200,
+		.manner = CALL_LEASE_SET, .traits = STEP_LEASED },
+	{ .name = "lease-release", .kind = LIN_NONE, .old = OLD_ABSENT, .manner = CALL_LEASE_RELEASE, .traits = STEP_LEASED },
+	{ .name = "lease-release-stale", .kind = LIN_NONE, .old = OLD_STALE, .old_bytes = 120,
+		.manner = CALL_LEASE_RELEASE, .traits = STEP_LEASED },
+	{ .name = "tag-invalidate", .kind = LIN_FLUSH, .old = OLD_TAGGED, .old_bytes = 120, .manner = CALL_TAG },
+	{ .name = "quota-set", .kind = LIN_SET, .old = OLD_ABSENT, .new_bytes = 120, .traits = STEP_OWN_NS | STEP_QUOTA },
+	{ .name = "quota-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 900,
+		.traits = STEP_OWN_NS | STEP_QUOTA },
 	{ .name = "iterate", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_WALK },
 	{ .name = "namespace", .kind = LIN_NONE, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_FRESH_NS },
 	{ .name = "attach", .kind = LIN_GET, .old = OLD_VALUE, .old_bytes = 120, .traits = STEP_COLD },
@@ -90,6 +106,26 @@ static void actor_attach(struct actor *actor)
 	actor->board->call.status = larder_open_with(actor->board->path, &options, &actor->cache);
 }
 
+/* Takes the lease of the key, by itself or by another who then is gone. */
+static void actor_lease(struct actor *actor)
+{
+	struct board *board = actor->board;
+	struct larder *holder = actor->cache, *gone = NULL;
+	struct larder_options options = step_options(false);
+	struct larder_lease lease;
+
+	if (board->operation->traits & STEP_DEAD_LEASE) {
+		if (larder_open_with(board->path, &options, &gone) != LARDER_OK)
+			_exit(22);
+		holder = gone;
+	}
+	if (larder_lease(holder, board->key.ns, board->key.text, board->key.bytes, NULL, NULL, 0, NULL, &lease) != LARDER_MISS
+			|| !lease.held)
+		_exit(23);
+	board->call.expected = lease.token;
+	larder_close(&gone);
+}
+
 /* Attaches, takes a participant slot, and reads the version that a cas expects. */
 static void actor_enter(struct actor *actor)
 {
@@ -104,6 +140,8 @@ static void actor_enter(struct actor *actor)
 	if (board->call.status != LARDER_OK)
 		_exit(20);
 	larder_exists(actor->cache, 0, "warm", 4);
+	if (traits & (STEP_LEASED | STEP_DEAD_LEASE))
+		actor_lease(actor);
 	if (board->call.kind != LIN_CAS)
 		return;
 	if (larder_get_with(actor->cache, board->key.ns, board->key.text, board->key.bytes, actor->buffers.out,
@@ -125,7 +163,7 @@ static void actor_run(struct actor *actor)
 	struct board *board = actor->board;
 	struct lin_call *call = &board->call;
 
-	switch (board->operation->traits & ~(unsigned)(STEP_FULL | STEP_LARGE | STEP_OWN_NS | STEP_LIFE)) {
+	switch (board->operation->traits & ~(unsigned)(STEP_FULL | STEP_LARGE | STEP_OWN_NS | STEP_LIFE | STEP_LEASED | STEP_DEAD_LEASE | STEP_QUOTA)) {
 	case STEP_COLD:
 		actor_attach(actor);
 		if (call->status == LARDER_OK)

@@ -55,7 +55,7 @@ enum step_order {
 };
 
 /* What the key holds before the call. */
-enum step_old { OLD_ABSENT, OLD_VALUE, OLD_COUNTER, OLD_DIGITS, OLD_EXPIRED, OLD_TTL };
+enum step_old { OLD_ABSENT, OLD_VALUE, OLD_COUNTER, OLD_DIGITS, OLD_EXPIRED, OLD_TTL, OLD_STALE, OLD_TAGGED };
 
 enum step_traits {
 	STEP_FULL = 1u << 0,  /* the cache is full: entries may go at any time */
@@ -68,7 +68,10 @@ enum step_traits {
 	STEP_MAINTAIN = 1u << 7,
 	STEP_CREATE = 1u << 8,
 	STEP_DESTROY = 1u << 9,
-	STEP_LARGE = 1u << 10 /* values that push others out by themselves */
+	STEP_LARGE = 1u << 10, /* values that push others out by themselves */
+	STEP_LEASED = 1u << 11, /* the actor holds the lease of its key before the stretch */
+	STEP_DEAD_LEASE = 1u << 12, /* one who is gone held it */
+	STEP_QUOTA = 1u << 13 /* the key's namespace is at its quota: entries of it may go, and no others */
 };
 
 struct operation {
@@ -126,6 +129,8 @@ struct scene {
 	bool filled;
 	uint64_t evictions;      /* for want of index, at preparation */
 	uint32_t sequence;
+	const char *tag;         /* what is set carries, while it is prepared */
+	uint32_t grace_ms;
 	struct larder *first;    /* life.c: the cache from before the actor, if any */
 	bool succeeded;          /* life.c: caches[0] is its successor */
 	unsigned char in[STEP_VALUE_MAX], out[STEP_VALUE_MAX];

@@ -24,6 +24,7 @@
 #define BURST 2500u /* overwrites: more than a batch of retired places */
 #define TTL_LONG_MS INT64_C(3600000)
 #define WITNESS 1u
+#define QUOTA_BYTES 6000u
 #define NAMES 200u /* of namespaces; a cache takes 256 */
 #define NO_VERSION (UINT64_MAX - 1)
 
@@ -63,6 +64,11 @@ static bool may_vanish(const struct scene *scene)
 	return (scene->board->operation->traits & (STEP_FULL | STEP_LARGE)) != 0;
 }
 
+static bool key_may_vanish(const struct scene *scene, const struct call_key *key)
+{
+	return may_vanish(scene) || (scene->board->operation->traits & STEP_QUOTA && key->ns == scene->own_ns);
+}
+
 /* ---- Recorded calls ---- */
 
 static struct larder *any_handle(struct scene *scene)
@@ -89,6 +95,8 @@ static void make_call(struct scene *scene, struct track *track, struct lin_call 
 	struct stopwatch watch;
 
 	buffers.manner = call->kind == LIN_GET && call->in.length == 1 ? CALL_PIN : CALL_COPY;
+	buffers.tag = scene->tag;
+	buffers.grace_ms = scene->grace_ms;
 	call->process = WITNESS;
 	call->invoke = scene->tick++;
 	stopwatch_start(&watch);
@@ -203,7 +211,7 @@ static void verdict(struct scene *scene, struct track *track)
 {
 	bool lost;
 
-	if (may_vanish(scene) || scene->filled) /* a full cache drops what it likes, the newest too */
+	if (key_may_vanish(scene, &track->key) || scene->filled) /* a full cache drops what it likes, the newest too */
 		track->history.may_vanish = true;
 	if (lin_check(&track->history))
 		return;
@@ -263,11 +271,11 @@ static uint64_t index_evictions(struct scene *scene)
 /* Those that share the namespace with the actor's key go all at once when it is flushed. */
 static void missed(struct scene *scene, unsigned number, const struct call_key *key)
 {
-	if (number < SCENE_SISTERS && (scene->board->operation->traits & STEP_OWN_NS)) {
+	if (number < SCENE_SISTERS && (scene->board->operation->traits & STEP_OWN_NS) && !(scene->board->operation->traits & STEP_QUOTA)) {
 		scene->sisters_flushed = true;
 		return;
 	}
-	if (may_vanish(scene) || scene->filled || index_evictions(scene) != scene->evictions)
+	if (key_may_vanish(scene, key) || scene->filled || index_evictions(scene) != scene->evictions)
 		return;
 	scene_fail(scene, "bystander %s is gone", key->text);
 }
@@ -415,15 +423,32 @@ static void prepare_old(struct scene *scene)
 		put_text(scene, &call, "41");
 	else if (operation->old != OLD_COUNTER)
 		put_stamp(scene, &scene->key, &call, operation->old_bytes);
-	call.ttl_ms = operation->old == OLD_TTL ? TTL_LONG_MS : operation->old == OLD_EXPIRED ? 1 : LARDER_TTL_NONE;
+	call.ttl_ms = operation->old == OLD_TTL ? TTL_LONG_MS :
+			operation->old == OLD_EXPIRED || operation->old == OLD_STALE ? 1 : LARDER_TTL_NONE;
+	scene->tag = operation->old == OLD_TAGGED ? CALL_TAG_NAME : NULL;
+	scene->grace_ms = operation->old == OLD_STALE ? TTL_LONG_MS : 0;
+	call.in.tagged = scene->tag != NULL;
 	call.create = true;
 	call.initial = 40;
 	call.delta = 1;
 	make_call(scene, &scene->key, &call);
-	if (operation->old != OLD_EXPIRED)
+	scene->tag = NULL;
+	scene->grace_ms = 0;
+	if (operation->old != OLD_EXPIRED && operation->old != OLD_STALE)
 		return;
 	scene->key.history.count = 0; /* absent, as far as anybody can see */
 	sleep_us(2000);
+}
+
+/* The actor's namespace has all that it may have. */
+static void fill_quota(struct scene *scene)
+{
+	struct call_key key = { .ns = scene->own_ns };
+
+	for (unsigned i = 0; i < 2 * QUOTA_BYTES / 150; i++) {
+		key.bytes = (size_t)snprintf(key.text, sizeof key.text, "q%u", i);
+		scene_set(scene, &key, 120);
+	}
 }
 
 static void describe_call(struct scene *scene)
@@ -437,6 +462,7 @@ static void describe_call(struct scene *scene)
 	board->call.create = true;
 	if (board->operation->kind == LIN_TOUCH)
 		board->call.ttl_ms = TTL_LONG_MS / 2;
+	board->call.in.tagged = board->operation->manner == CALL_TAG;
 	board->call.status = LARDER_OK;
 }
 
@@ -457,6 +483,8 @@ static void order_prepare(struct scene *scene)
 		describe_call(scene);
 		return;
 	}
+	if (board->operation->traits & STEP_QUOTA)
+		fill_quota(scene);
 	set_bystanders(scene);
 	scene->evictions = index_evictions(scene);
 	prepare_old(scene);
@@ -535,7 +563,7 @@ static void order_killed(struct scene *scene)
 static void settle_actor(struct scene *scene)
 {
 	struct board *board = scene->board;
-	struct call_buffers buffers = { .out = board->copy, .out_capacity = sizeof board->copy };
+	struct call_buffers buffers = { .out = board->copy, .out_capacity = sizeof board->copy, .manner = board->operation->manner };
 
 	call_settle(&buffers, &board->call);
 	board->call.response = scene->tick++;
@@ -576,6 +604,9 @@ static void open_handles(struct scene *scene)
 	if (scene->caches[0] != NULL && (scene->board->operation->traits & STEP_OWN_NS) &&
 			larder_namespace(scene->caches[0], "own", &scene->own_ns) != LARDER_OK)
 		scene_fail(scene, "namespace: %s", larder_message());
+	if (scene->own_ns != 0 && scene->board->operation->traits & STEP_QUOTA &&
+			larder_namespace_quota(scene->caches[0], scene->own_ns, QUOTA_BYTES) != LARDER_OK)
+		scene_fail(scene, "no quota");
 }
 
 static void order_open(struct scene *scene)

@@ -54,6 +54,17 @@ static void run_many(struct larder *cache, const struct call_key *key, const str
 	call->out.length = (uint32_t)items[1].value_bytes;
 }
 
+static void run_lease(struct larder *cache, const struct call_key *key, const struct call_buffers *buffers,
+		struct lin_call *call)
+{
+	struct larder_lease lease;
+	size_t length = 0;
+
+	call->status = larder_lease(cache, key->ns, key->text, key->bytes, NULL, buffers->out, buffers->out_capacity,
+			&length, &lease);
+	call->out.length = (uint32_t)length;
+}
+
 static void run_get(struct larder *cache, const struct call_key *key, const struct call_buffers *buffers,
 		struct lin_call *call)
 {
@@ -61,6 +72,8 @@ static void run_get(struct larder *cache, const struct call_key *key, const stru
 		run_pin(cache, key, buffers, call);
 	else if (buffers->manner == CALL_MANY)
 		run_many(cache, key, buffers, call);
+	else if (buffers->manner == CALL_LEASE)
+		run_lease(cache, key, buffers, call);
 	else
 		run_copy(cache, key, buffers, call);
 }
@@ -91,6 +104,14 @@ static void run_write(struct larder *cache, const struct call_key *key, const st
 		return;
 	}
 	options.ttl_ms = call->ttl_ms;
+	options.tags = &buffers->tag;
+	options.tag_count = buffers->tag != NULL;
+	options.grace_ms = buffers->grace_ms;
+	if (buffers->manner == CALL_LEASE_SET) {
+		call->status = larder_lease_set(cache, key->ns, key->text, key->bytes, buffers->in, call->in.length,
+				&options, call->expected, &result);
+		return;
+	}
 	options.version = call->expected;
 	options.mode = call->kind == LIN_ADD ? LARDER_ADD : call->kind == LIN_REPLACE ? LARDER_REPLACE :
 			call->kind == LIN_CAS ? LARDER_CAS : LARDER_SET;
@@ -142,10 +163,14 @@ void call_run(struct larder *cache, const struct call_key *key, const struct cal
 		call->status = larder_touch(cache, key->ns, key->text, key->bytes, call->ttl_ms);
 		break;
 	case LIN_FLUSH:
-		call->status = larder_flush(cache, key->ns);
+		call->status = buffers->manner == CALL_TAG ? larder_tag_invalidate(cache, CALL_TAG_NAME) :
+				larder_flush(cache, key->ns);
+		break;
+	case LIN_NONE:
+		if (buffers->manner == CALL_LEASE_RELEASE)
+			call->status = larder_lease_release(cache, key->ns, key->text, key->bytes, call->expected);
 		break;
 	case LIN_DROP:
-	case LIN_NONE:
 		break;
 	}
 }
@@ -155,4 +180,8 @@ void call_settle(const struct call_buffers *buffers, struct lin_call *call)
 	if ((call->kind == LIN_GET || call->kind == LIN_SWAP) && call->status == LARDER_OK &&
 			call->out.length <= buffers->out_capacity)
 		call->out = lin_value_of(buffers->out, call->out.length);
+	if ((buffers->manner != CALL_LEASE_SET && buffers->manner != CALL_LEASE_RELEASE) || call->status != LARDER_CHANGED)
+		return;
+	call->kind = LIN_NONE;
+	call->status = LARDER_OK;
 }

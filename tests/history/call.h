@@ -9,7 +9,7 @@
 
 #include "lin.h"
 
-#include <larder.h>
+#include <larder/policy.h>
 
 struct call_key {
 	uint32_t ns;
@@ -18,13 +18,24 @@ struct call_key {
 };
 
 /* How a get is made. */
-enum call_manner { CALL_COPY, CALL_PIN, CALL_MANY };
+enum call_manner {
+	CALL_COPY,
+	CALL_PIN,
+	CALL_MANY,
+	CALL_LEASE,         /* get: takes the lease where it misses, which leaves the key as absent as it was */
+	CALL_LEASE_SET,     /* add: sets by the lease whose token is `expected`; one that is gone makes it a call that does nothing */
+	CALL_LEASE_RELEASE, /* of LIN_NONE */
+	CALL_TAG            /* flush: of all that carries CALL_TAG_NAME */
+};
+#define CALL_TAG_NAME "step"
 
 struct call_buffers {
 	const void *in; /* bytes of call->in */
 	void *out;      /* where values read go */
 	size_t out_capacity;
 	enum call_manner manner;
+	const char *tag;   /* a set gives it to the entry */
+	uint32_t grace_ms; /* of a set */
 };
 
 /* Fills status, sum, version, ttl_left and out.length; response is left alone. */

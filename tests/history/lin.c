@@ -159,6 +159,7 @@ static void apply_incr(const struct lin_call *call, struct effect *effect)
 	}
 	effect->sum = (old->present ? old->number : call->initial) + call->delta;
 	fresh = lin_number(effect->sum);
+	fresh.tagged = old->present && old->tagged;
 	put(effect, &fresh, old->present ? effect->after.ttl_ms : call->ttl_ms, 0);
 }
 
@@ -171,8 +172,11 @@ static void apply_change(const struct lin_call *call, struct effect *effect)
 		effect->status = call->kind == LIN_FLUSH ? LARDER_OK : LARDER_MISS;
 		return;
 	}
+	if (call->kind == LIN_FLUSH && call->in.tagged && !effect->after.value.tagged)
+		return;
 	if (call->kind == LIN_APPEND) {
 		fresh = join(&effect->after.value, &call->in);
+		fresh.tagged = effect->after.value.tagged;
 		put(effect, &fresh, effect->after.ttl_ms, 0);
 	} else if (call->kind == LIN_TOUCH) {
 		effect->after.ttl_ms = call->ttl_ms;
@@ -290,7 +294,7 @@ static void *must(void *memory)
 
 static bool same_state(const struct lin_state *one, const struct lin_state *other)
 {
-	if (!same_value(&one->value, &other->value))
+	if (!same_value(&one->value, &other->value) || one->value.tagged != other->value.tagged)
 		return false;
 	return !one->value.present || (one->ttl_ms == other->ttl_ms && one->version == other->version);
 }

@@ -48,6 +48,7 @@ struct lin_value {
 	uint32_t length;
 	bool present;
 	bool numeric;
+	bool tagged; /* a flush that is tagged takes only what is */
 };
 
 struct lin_call {

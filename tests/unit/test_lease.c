@@ -158,7 +158,11 @@ Test(lease, a_value_in_its_grace_is_a_miss_to_a_get_and_stale_to_those_who_ask)
 	is(larder_get_with(cache, 0, "k", 1, buffer, sizeof buffer, &n, LARDER_ALLOW_STALE, &meta), LARDER_STALE);
 	cr_assert(n == 3 && memcmp(buffer, "old", 3) == 0 && meta.stale && !meta.leased && meta.grace_ms == 60000 && meta.user_flags == 7);
 	cr_assert_eq(stat_now().expirations, 0, "it stays");
-	is(larder_add(cache, 0, "k", 1, "new", 3, 0), LARDER_OK); /* to an add it is gone */
+	is(del_text("k"), LARDER_MISS); /* to a delete it is gone, which takes it out all the same */
+	is(larder_get_with(cache, 0, "k", 1, buffer, sizeof buffer, &n, LARDER_ALLOW_STALE, &meta), LARDER_MISS);
+	set_with_grace("k", "old", 20, 60000, 0);
+	sleep_ms(45);
+	is(larder_add(cache, 0, "k", 1, "new", 3, 0), LARDER_OK); /* and to an add */
 	reads("k", "new");
 }
 
