@@ -192,10 +192,13 @@ LARDER_API enum larder_status larder_delete_prefix(struct larder *cache, uint32_
 /*
  * From now on namespace ns may take `bytes` (keys, values and their headers: larder_namespace_info); 0: no quota.
  *
- * A set that would exceed it first drops entries of its own namespace, rather those that were not used lately, and takes the place
- * of one of its own size where there is one; never those of another namespace.  Where the whole cache is full besides, room is made
- * as ever, and entries of namespaces above their quota go first.  A value larger than the quota is LARDER_TOO_LARGE.  Each thread
- * that sets at the moment may exceed it by what it sets, and each process that died in a call by one entry.
+ * A set that would exceed it first drops entries of its own namespace, rather those that were not used lately; never those of
+ * another.  What namespaces with a quota set lies in segments of their own, which are compacted when half as much again is used
+ * up as the entries take: setting in them, however often, pushes out nothing of the others' (in a cache with fewer than 48 segments
+ * there are too few for that).  Where the others fill the whole cache besides, room is made for these as ever, and entries of
+ * namespaces above their quota go first.  A value as large as the quota is LARDER_TOO_LARGE.  Each thread that sets at the moment
+ * may exceed the quota by what it sets; a process that dies in a set takes away what it was setting, until the entries are counted
+ * anew: in quiet moments, and by calling this again.
  * To find an entry of its own, a set looks at the index from a common place on: at as many as the index has for each of them, so a
  * quota of a thousandth of the cache costs a set the sight of about a thousand entries.
  * LARDER_OK; LARDER_INVALID (no such namespace; more than the cache has); LARDER_READ_ONLY; LARDER_DETACHED.

@@ -12,6 +12,8 @@
 #define RELINK (UINT64_C(1) << SEGWORD_CELL_SHIFT)
 /* As well: nothing of it survives. */
 #define NO_SURVIVORS (RELINK << 1)
+/* As well: all that is good survives, for what is emptied is the holes of namespaces with a quota. */
+#define COMPACT (RELINK << 2)
 #define PRESSED_SEGMENTS 4u /* walked for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
 #define RELINK_SAMPLE 32u
@@ -99,6 +101,8 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 		drop(a, s, COUNTER_evictions_need);
 	} else if (namespace_exceeds(a->region, entry_namespace(&s->entry))) {
 		drop(a, s, COUNTER_evictions_quota);
+	} else if (segword & COMPACT && load_hint(&region_namespace(a->region, entry_namespace(&s->entry))->quota) != 0) {
+		copy_to_main(a, s, segword_class(segword), used);
 	} else if (segword_pool(segword) == POOL_SMALL) {
 		if (used >= PROMOTE_HITS) {
 			copy_to_main(a, s, segword_class(segword), 0);
@@ -377,7 +381,10 @@ static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
 	return seen != 0 && hot * 100 >= seen * RELINK_PERCENT;
 }
 
-struct choice { uint32_t segment[POOLS], age[POOLS], count[POOLS], expired; };
+struct choice {
+	uint32_t segment[POOLS], age[POOLS], count[POOLS], expired;
+	uint32_t limited, limited_age, limited_count; /* of namespaces with a quota: also counted in main */
+};
 
 static void consider(struct actor *a, uint32_t segment, uint64_t w, uint64_t now, struct choice *c)
 {
@@ -386,6 +393,13 @@ static void consider(struct actor *a, uint32_t segment, uint64_t w, uint64_t now
 	if (state != SEGMENT_SEALED && state != SEGMENT_ACTIVE)
 		return;
 	c->count[pool]++;
+	if (unlikely(geo_has_limited(&a->region->geo) && segword_class(w) == geo_limited_class(&a->region->geo))) {
+		c->limited_count++;
+		if (state == SEGMENT_SEALED && (c->limited == UINT32_MAX || age > c->limited_age)) {
+			c->limited = segment;
+			c->limited_age = age;
+		}
+	}
 	if (segment_expiry(a->region, segment, segword_inc(w)) < now)
 		c->expired = segment;
 	if (c->segment[pool] == UINT32_MAX || age > c->age[pool]) {
@@ -394,9 +408,27 @@ static void consider(struct actor *a, uint32_t segment, uint64_t w, uint64_t now
 	}
 }
 
-static uint32_t choose(struct actor *a, bool live)
+/* Do namespaces with a quota have half as much again as their entries take, and some for those that they write to? */
+static bool limited_has_holes(const struct actor *a, const struct choice *c)
 {
-	struct choice c = { .segment = { UINT32_MAX, UINT32_MAX }, .expired = UINT32_MAX };
+	const struct region *r = a->region;
+	uint64_t bytes = 0;
+	if (likely(c->limited == UINT32_MAX))
+		return false;
+	for (uint32_t ns = 0; ns < r->geo.namespaces; ns++) {
+		int64_t entries, of_this;
+		if (load_hint(&region_namespace(r, ns)->quota) == 0)
+			continue;
+		namespace_sum(r, ns, &entries, &of_this);
+		bytes += of_this > 0 ? (uint64_t)of_this : 0;
+	}
+	return c->limited_count > (bytes + bytes / 2) / (geo_units(&r->geo) * UNIT_BYTES) + r->geo.stripes + 2;
+}
+
+/* *compact: what is good of it stays. */
+static uint32_t choose(struct actor *a, bool live, bool *compact)
+{
+	struct choice c = { .segment = { UINT32_MAX, UINT32_MAX }, .expired = UINT32_MAX, .limited = UINT32_MAX };
 	uint32_t n = a->region->geo.segments;
 	uint64_t now = moment_coarse(a->region);
 	for (uint32_t i = 0; i < n; i++)
@@ -406,6 +438,9 @@ static uint32_t choose(struct actor *a, bool live)
 		return c.expired;
 	if (!live)
 		return UINT32_MAX;
+	*compact = limited_has_holes(a, &c);
+	if (*compact)
+		return c.limited;
 	bool small = c.count[POOL_SMALL] > n / SMALL_SHARE || c.segment[POOL_MAIN] == UINT32_MAX;
 	return c.segment[small ? POOL_SMALL : POOL_MAIN];
 }
@@ -413,7 +448,8 @@ static uint32_t choose(struct actor *a, bool live)
 /* SEALED → DRAINING of the next victim, with a new turn. */
 static bool begin(struct actor *a, bool live)
 {
-	uint32_t segment = choose(a, live);
+	bool compact = false;
+	uint32_t segment = choose(a, live, &compact);
 	if (segment == UINT32_MAX)
 		return false;
 	struct word *word = region_segword(a->region, segment);
@@ -426,11 +462,13 @@ static bool begin(struct actor *a, bool live)
 	bool expired = all_expired(a->region, segment, w);
 	if (!expired && !live)
 		return true; /* chosen as expired: it has had a new entry since */
-	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(RELINK | NO_SURVIVORS);
+	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(RELINK | NO_SURVIVORS | COMPACT);
 	/* A walk in place takes two turns: before they recur within this incarnation, the segment is emptied. */
 	bool turns_left = segword_turn(w) + 4 < UINT64_C(1) << SEGWORD_TURN_BITS;
 	if (!expired && a->pressed)
 		next |= NO_SURVIVORS;
+	else if (compact)
+		next |= COMPACT;
 	else if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
 		next |= RELINK;
 	if (cas_seq_cst(word, w, next) && expired)

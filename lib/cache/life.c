@@ -143,7 +143,7 @@ enum larder_status larder_namespace_quota(struct larder *cache, uint32_t ns, uin
 		return status;
 	store_release(&region_namespace(&cache->region, ns)->quota, bytes);
 	if (bytes != 0)
-		quota_recount(a, ns);
+		quota_recount(a, ns, QUOTA_RECOUNTS);
 	call_end_clear(a);
 	return call_answer(&cache->region, LARDER_OK);
 }

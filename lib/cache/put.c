@@ -85,10 +85,15 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 
 /* ---- Room ------------------------------------------------------------------------------------------------------------------------- */
 
-/* What a namespace had to drop to stay within its quota is room for what it sets: else it would push out others' entries. */
-static bool quota_reuse(struct actor *a, uint32_t units, unsigned class, struct room *room)
+/* Namespaces with a quota have segments, and in these places to use again, of their own: what they set pushes out nothing of
+ * the others'. */
+static bool room_limited(struct actor *a, uint32_t units, struct room *room)
 {
-	return room_reuse(a, units, POOL_SMALL, class, room) || room_reuse(a, units, POOL_MAIN, class, room);
+	unsigned class = geo_limited_class(&a->region->geo);
+	if (!room_reuse(a, units, POOL_MAIN, class, room))
+		return room_append(a, units, POOL_MAIN, class, NEED_NORMAL, room);
+	count(a, reused_bytes, units * UNIT_BYTES);
+	return true;
 }
 
 /* An overwrite stays in the pool of what it replaces, in a place used before if there is one; a new key begins in small, or in
@@ -97,6 +102,8 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 {
 	struct region *r = a->region;
 	uint32_t units = draft_units(&put->draft);
+	if (unlikely(namespace_quota(r, put->key.ns) != 0) && geo_has_limited(&r->geo))
+		return room_limited(a, units, room);
 	unsigned class = expiry_class(r, draft_end(&put->draft)), pool = POOL_SMALL;
 	if (f != NULL) {
 		pool = segword_pool(load_acquire(region_segword(r, region_segment_of(r, f->entry.place))));
@@ -104,9 +111,6 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 			count(a, reused_bytes, units * UNIT_BYTES);
 			return true;
 		}
-	} else if (namespace_quota(r, put->key.ns) != 0 && quota_reuse(a, units, class, room)) {
-		count(a, reused_bytes, units * UNIT_BYTES);
-		return true;
 	} else if (!put->ghost && !put->key.chunk && ghost_take(r, put->key.hash)) {
 		put->ghost = true; /* it is taken once, but room may have to be made first */
 		count(a, ghost_hits, 1);
@@ -168,7 +172,7 @@ static bool put_over(struct actor *a, struct put *put, struct found *f, struct r
 		return false;
 	}
 	room_leave(a);
-	if (room->place.units != f->entry.units)
+	if (room->place.units != f->entry.units && likely(!put->tallied))
 		namespace_tally(a, ns, 0, (int64_t)room->place.units - (int64_t)f->entry.units);
 	return true;
 }
@@ -184,7 +188,7 @@ static bool put_into_hole(struct actor *a, struct put *put, struct found *f, str
 	room_leave(a);
 	if (done == INSERT_LOST)
 		return false;
-	namespace_tally(a, put->key.ns, !put->key.chunk, room->place.units);
+	namespace_tally(a, put->key.ns, !put->key.chunk, put->tallied ? 0 : room->place.units);
 	count(a, inserts, !put->key.chunk && !put->lease);
 	return true;
 }
@@ -201,8 +205,16 @@ static size_t put_value_bytes(const struct put *put)
 
 static bool put_publish(struct actor *a, struct put *put, struct found *f, bool found, struct room *room)
 {
-	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room)))
+	int64_t more = (int64_t)room->place.units - (found ? (int64_t)f->entry.units : 0);
+	/* With a quota before the entry is there: whoever dies in between has taken too much of it, not too little. */
+	put->tallied = unlikely(namespace_quota(a->region, put->key.ns) != 0) && more > 0;
+	if (put->tallied)
+		namespace_tally(a, put->key.ns, 0, more);
+	if (!(found ? put_over(a, put, f, room) : put_into_hole(a, put, f, room))) {
+		if (put->tallied)
+			namespace_tally(a, put->key.ns, 0, -more);
 		return false;
+	}
 	if (unlikely(put->lease)) /* what is computed is costly, and lost with its lease */
 		octet_store_hint(found ? f->frequency : probe_frequency(&put->key, f->hole), FREQUENCY_MAX);
 	count(a, sets, !put->key.chunk && !put->lease);

@@ -49,6 +49,7 @@ struct put {
 	enum life life;           /* of what was found */
 	uint32_t generation;      /* of the entry to be written */
 	bool live;                /* what was found is good, and decide() was shown it */
+	bool tallied;             /* the namespace's bytes were raised already */
 	bool ghost;               /* the key was evicted lately */
 };
 

@@ -3,7 +3,7 @@
 #include "cache/quota.h"
 
 #define ROUNDS 2u   /* round the index: the second one spares nothing */
-#define RECOUNTS 3u
+#define GROUPS_AT_ONCE 64u
 #define GROUP_BUCKETS (GROUP_HOMES + GROUP_OVERFLOWS)
 #define GROUP_SLOTS_ALL (GROUP_BUCKETS * BUCKET_SLOTS)
 
@@ -85,35 +85,55 @@ static bool hand_group(struct actor *a, struct hand *h, struct shm_group *g)
 	return false;
 }
 
-/* Bytes of the namespace's entries, as one look at the whole index finds them. */
-static int64_t count_bytes(struct actor *a, uint32_t ns)
+/* What all participants have done so far, but for reading. */
+static uint64_t work_done(const struct region *r)
 {
-	const struct region *r = a->region;
-	int64_t units = 0;
-	for (uint64_t n = 0; n < r->geo.groups * GROUP_SLOTS_ALL; n++) {
-		struct shm_group *g = region_group(r, n / GROUP_SLOTS_ALL);
-		unsigned i = (unsigned)(n % GROUP_SLOTS_ALL);
-		if (i == 0)
-			group_ask(r, g);
-		const struct word *slot = &group_bucket(g, i / BUCKET_SLOTS)->slot[i % BUCKET_SLOTS];
-		struct entry e;
-		uint64_t word = load_seq_cst(slot);
-		if (word != SLOT_EMPTY && slot_place(word) < r->places && seems_ours(r, word, ns) && slot_hold(a, HAZARD_WALK, slot, word)
-				&& slot_open(a, word, &e) && head_status(e.head) == ENTRY_COMMITTED && entry_namespace(&e) == ns)
-			units += e.units;
-	}
-	hazard_clear(a, HAZARD_WALK);
-	return units * UNIT_BYTES;
+	uint64_t sum = 0, used = load_acquire(&region_super(r)->participants_used);
+	for (uint32_t p = 0; p < used && p < r->geo.participants; p++)
+		for (unsigned c = 0; c < COUNTERS; c++)
+			sum += c == COUNTER_hits || c == COUNTER_misses ? 0 : load_hint(&region_participant(r, p)->counter[c]);
+	return sum;
 }
 
-void quota_recount(struct actor *a, uint32_t ns)
+static int64_t units_of_ours(struct actor *a, const struct word *slot, uint32_t ns)
 {
-	for (unsigned tries = 0; tries < RECOUNTS; tries++) {
-		int64_t before = tally_bytes(a->region, ns), counted = count_bytes(a, ns);
-		if (tally_bytes(a->region, ns) != before)
-			continue; /* somebody is at work in it */
-		if (before != counted) {
-			namespace_tally(a, ns, 0, (counted - before) / (int64_t)UNIT_BYTES);
+	const struct region *r = a->region;
+	struct entry e;
+	uint64_t word = load_seq_cst(slot);
+	if (word == SLOT_EMPTY || slot_place(word) >= r->places || !seems_ours(r, word, ns))
+		return 0;
+	bool ours = slot_hold(a, HAZARD_WALK, slot, word) && slot_open(a, word, &e) && head_status(e.head) == ENTRY_COMMITTED
+			&& entry_namespace(&e) == ns;
+	return ours ? e.units : 0;
+}
+
+/* Bytes of the namespace's entries, as one look at the whole index finds them; false if anybody was at work meanwhile. */
+static bool count_bytes(struct actor *a, uint32_t ns, int64_t *bytes)
+{
+	const struct region *r = a->region;
+	uint64_t before = work_done(r);
+	int64_t units = 0;
+	for (uint64_t g = 0; g < r->geo.groups; g++) {
+		struct shm_group *group = region_group(r, g);
+		group_ask(r, group);
+		for (unsigned i = 0; i < GROUP_SLOTS_ALL; i++)
+			units += units_of_ours(a, &group_bucket(group, i / BUCKET_SLOTS)->slot[i % BUCKET_SLOTS], ns);
+		if (g % GROUPS_AT_ONCE == 0 && work_done(r) != before)
+			break;
+	}
+	hazard_clear(a, HAZARD_WALK);
+	*bytes = units * UNIT_BYTES;
+	return work_done(r) == before;
+}
+
+void quota_recount(struct actor *a, uint32_t ns, unsigned most)
+{
+	for (unsigned tries = 0; tries < most; tries++) {
+		int64_t tally = tally_bytes(a->region, ns), counted;
+		if (!count_bytes(a, ns, &counted))
+			continue;
+		if (tally != counted) {
+			namespace_tally(a, ns, 0, (counted - tally) / (int64_t)UNIT_BYTES);
 			count(a, tallies_mended, 1);
 		}
 		return;
@@ -127,12 +147,14 @@ bool quota_make_room(struct actor *a, uint32_t ns, int64_t units, const struct w
 	bool room = !quota_exceeded(a->region, ns, units);
 	for (uint64_t i = 0; i < ROUNDS * groups && !room; i++) {
 		uint64_t at = add_hint(&region_namespace(a->region, ns)->quota_hand, 1) % groups;
+		if (unlikely(at == 0)) /* once in a round: what deaths have left is not held against it for ever */
+			quota_recount(a, ns, 1);
 		h.sparing = i < groups;
 		room = hand_group(a, &h, region_group(a->region, at)) || !quota_exceeded(a->region, ns, units);
 	}
 	hazard_clear(a, HAZARD_WALK);
 	if (room)
 		return true;
-	quota_recount(a, ns); /* all that could be found is gone */
+	quota_recount(a, ns, QUOTA_RECOUNTS); /* all that could be found is gone */
 	return !quota_exceeded(a->region, ns, units);
 }

@@ -19,7 +19,7 @@ enum larder_status larder_info(struct larder *cache, struct larder_info *info)
 		.index_bytes = g->groups * sizeof(struct shm_group),
 		.index_slots = g->groups * BUCKET_SLOTS * (GROUP_HOMES + GROUP_OVERFLOWS),
 		.ghost_slots = g->ghost_words * GHOSTS_PER_WORD, .instrument_bytes = g->segwords_off - g->board_off, .segments = g->segments, .participants = g->participants,
-		.namespaces = g->namespaces, .stripes = g->stripes, .ttl_classes = g->classes,
+		.namespaces = g->namespaces, .stripes = g->stripes, .ttl_classes = geo_ttl_classes(g),
 		.layout_version = region_super(r)->layout_version, .features = region_super(r)->features, .mode = g->mode,
 		.create_flags = g->create_flags, .created_at_ms = g->created_wall_ms, .read_only = r->read_only, .huge_pages = r->huge };
 	snprintf(info->path, sizeof info->path, "%s", r->path);

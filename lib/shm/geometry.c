@@ -36,7 +36,7 @@
 #define NAMESPACES_MIN 16u
 #define NAMESPACES_USUAL 256u
 #define NAMESPACES_MAX 4096u
-#define CLASSES_USUAL 6u
+#define CLASSES_USUAL 7u
 #define CLASSES_MAX 16u
 _Static_assert((UINT64_C(1) << (SEGMENT_SHIFT_MAX - UNIT_SHIFT)) < (1u << LIFE_VALUE_BITS), "a cursor can stand at the end of a segment");
 _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UINT64_C(1) << SLOT_PLACE_BITS, "a place has its bits");

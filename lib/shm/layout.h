@@ -370,7 +370,7 @@ struct shm_geometry {
 	uint32_t participants;
 	uint32_t namespaces;    /* a power of two */
 	uint32_t stripes;       /* active segments of each pool and class */
-	uint32_t classes;       /* of time to live */
+	uint32_t classes;       /* of time to live, and behind them that of namespaces with a quota (geo_limited_class) */
 	uint32_t reserve;       /* free segments that eviction keeps at hand */
 	uint32_t create_flags;
 	uint32_t mode;
@@ -417,6 +417,12 @@ static inline uint64_t geo_series_bytes(uint32_t rows, uint32_t histograms)
 	return sizeof(struct shm_series_head) + rows * sizeof(struct shm_series) + geo_owners_bytes(histograms)
 			+ histograms * sizeof(struct shm_histogram);
 }
+/* Namespaces with a quota have segments to themselves, so that what they set time and again takes no part in the turnover of
+ * the others; where there are too few segments for that, they have not. */
+#define CLASSES_WITH_LIMITED 3u
+static inline uint32_t geo_ttl_classes(const struct shm_geometry *g) { return g->classes - (g->classes >= CLASSES_WITH_LIMITED); }
+static inline bool geo_has_limited(const struct shm_geometry *g) { return g->classes >= CLASSES_WITH_LIMITED; }
+static inline uint32_t geo_limited_class(const struct shm_geometry *g) { return g->classes - 1; }
 static inline uint64_t geo_units(const struct shm_geometry *g) { return UINT64_C(1) << (g->segment_shift - UNIT_SHIFT); }
 /* log2 of the seals in a tick: a segment is stamped twice, RIPE_TICKS are 2 to 4 % of all segments. */
 static inline uint32_t geo_tick_shift(const struct shm_geometry *g)

@@ -35,7 +35,7 @@ unsigned class_of_ttl(const struct region *r, uint64_t ttl_ms)
 	if (ttl_ms != 0)
 		for (class = 1; class < 5 && ttl_ms > up_to[class]; class++)
 			;
-	return class < r->geo.classes ? class : r->geo.classes - 1;
+	return class < geo_ttl_classes(&r->geo) ? class : geo_ttl_classes(&r->geo) - 1;
 }
 
 /* ---- What a segment remembers of its life ------------------------------------------------------------------------------- */
