@@ -65,6 +65,9 @@ static inline void octet_or_seq_cst(struct octet *o, uint8_t bits) { (void)atomi
 static inline uint32_t word32_load_hint(const struct word32 *w) { return atomic_load_explicit(&((struct word32 *)(uintptr_t)w)->v, memory_order_relaxed); }
 static inline void word32_store_hint(struct word32 *w, uint32_t v) { atomic_store_explicit(&w->v, v, memory_order_relaxed); }
 
+static inline uint32_t word32_load_seq_cst(const struct word32 *w) { return atomic_load_explicit(&((struct word32 *)(uintptr_t)w)->v, memory_order_seq_cst); }
+static inline void word32_store_seq_cst(struct word32 *w, uint32_t v) { (void)atomic_exchange_explicit(&w->v, v, memory_order_seq_cst); }
+
 static inline void *pointer_load_acquire(const struct pointer *p) { return atomic_load_explicit(&((struct pointer *)(uintptr_t)p)->v, memory_order_acquire); }
 static inline void *pointer_exchange_acq_rel(struct pointer *p, void *next) { return atomic_exchange_explicit(&p->v, next, memory_order_acq_rel); }
 static inline bool pointer_cas_acq_rel(struct pointer *p, void *seen, void *next)

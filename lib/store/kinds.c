@@ -9,5 +9,6 @@ const struct larder_store_kind *const store_kinds[] = {
 #ifdef LARDER_REDIS
 	&store_redis,
 #endif
+	&store_tiered,
 	NULL
 };

@@ -10,6 +10,7 @@
 extern const struct larder_store_kind store_shm;       /* the engine, in a segment that has a name */
 extern const struct larder_store_kind store_memory;    /* the engine, in memory of this process and its children */
 extern const struct larder_store_kind store_migrating; /* two stores, and a mode in shared memory that says which answers */
+extern const struct larder_store_kind store_tiered;    /* a cache in memory before any other store */
 
 #ifdef LARDER_REDIS
 extern const struct larder_store_kind store_redis;  /* a Redis server or cluster */

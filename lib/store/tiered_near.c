@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The near side of a tier, see tiered_near.h. */
+#include "store/tiered_near.h"
+
+#include <stdio.h>
+
+#include "shm/board.h"
+
+#define OWNER_SLOT_BITS 10u
+#define OWNER_BITS 29u
+
+/* ---- Namespaces --------------------------------------------------------------------------------------------------- */
+
+/* The word and bit that say whether a tier uses namespace ns; NULL without a board. */
+static struct word *used_word(const struct near *near, uint32_t ns, uint64_t *bit)
+{
+	struct word *words;
+	char name[32];
+
+	snprintf(name, sizeof name, "tiered:namespaces:%u", ns / (BOARD_WORDS * 64));
+	*bit = UINT64_C(1) << ns % 64;
+	return board_find(&near->cache->region, name, &words) ? NULL : &words[ns / 64 % BOARD_WORDS];
+}
+
+static bool is_used(const struct near *near, uint32_t ns)
+{
+	uint64_t bit;
+	struct word *word = used_word(near, ns, &bit);
+
+	return !word || load_acquire(word) & bit;
+}
+
+enum larder_status near_number_slow(struct near *near, const struct larder_name *name, uint32_t *ns)
+{
+	uint64_t bit;
+	enum larder_status status = larder_namespace(near->cache, name->text, ns);
+
+	if (status)
+		return status;
+	struct word *word = used_word(near, *ns, &bit);
+	if (word)
+		for (uint64_t seen = load_acquire(word); !(seen & bit); seen = load_acquire(word))
+			if (cas_acq_rel(word, seen, seen | bit)) /* progress: a lost CAS means that another bit was set */
+				break;
+	word32_store_hint(&near->number[name->index], *ns + 1);
+	return LARDER_OK;
+}
+
+enum larder_status near_lookup(struct near *near, const char *name, uint32_t *ns)
+{
+	*ns = 0;
+	enum larder_status status = *name ? namespace_number(&near->cache->region, name, false, ns) : LARDER_OK;
+
+	if (status)
+		return status;
+	return is_used(near, *ns) ? LARDER_OK : LARDER_MISS;
+}
+
+void near_flush_all(struct near *near, bool soft)
+{
+	uint32_t count = near->cache->region.geo.namespaces;
+
+	for (uint32_t ns = 0; ns < count; ns++)
+		if (is_used(near, ns))
+			(void)(soft ? larder_flush_soft(near->cache, ns) : larder_flush(near->cache, ns));
+}
+
+int64_t near_ttl(const struct near *near, uint32_t ns)
+{
+	uint64_t ttl = load_hint(&region_namespace(&near->cache->region, ns)->ttl);
+
+	return ttl && ttl < (uint64_t)LARDER_TTL_MAX ? (int64_t)ttl : LARDER_TTL_NONE;
+}
+
+/* ---- Owners of holds ------------------------------------------------------------------------------------------------ */
+
+static uint32_t owner_make(uint32_t slot, uint64_t registration)
+{
+	return ((uint32_t)registration << OWNER_SLOT_BITS | slot) & ((1u << OWNER_BITS) - 1);
+}
+
+static enum larder_status owner_self(struct near *near, uint32_t *owner)
+{
+	struct actor *a;
+	enum larder_status status = call_begin(near->cache, &a);
+
+	if (status)
+		return status;
+	*owner = owner_make(a->slot, actor_worker(a)->registration);
+	call_end(a);
+	return LARDER_OK;
+}
+
+bool near_owner_lives(struct near *near, uint32_t owner)
+{
+	struct larder_participant_info info;
+	uint32_t slot = owner & ((1u << OWNER_SLOT_BITS) - 1);
+
+	if (larder_participant(near->cache, slot, &info))
+		return false;
+	return info.alive && owner_make(slot, info.registration) == owner;
+}
+
+/* ---- Entries ---------------------------------------------------------------------------------------------------------- */
+
+enum larder_status near_peek(struct near *near, const struct near_key *k, struct near_state *state)
+{
+	struct larder_meta meta;
+	size_t length;
+	enum larder_status status = larder_get_with(near->cache, k->ns, k->bytes, k->count, NULL, 0, &length, LARDER_NO_COUNT, &meta);
+
+	if (status != LARDER_OK && status != LARDER_SHORT)
+		return status < 0 ? status : LARDER_MISS;
+	uint32_t marks = length == 0 ? meta.user_flags & NEAR_MARKS : meta.user_flags & NEAR_DIRTY;
+	*state = (struct near_state){ .version = meta.version, .marks = marks, .owner = marks & NEAR_HOLD ? meta.user_flags & ~NEAR_MARKS : 0,
+		.user_flags = meta.user_flags & ~NEAR_MARKS, .ttl_left_ms = meta.ttl_left_ms, .value_bytes = length };
+	return LARDER_OK;
+}
+
+enum larder_status near_put(struct near *near, const struct near_key *k, uint64_t version, uint32_t marks, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
+{
+	struct larder_set_options o = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+
+	o.mode = version ? LARDER_CAS : LARDER_SET;
+	o.version = version;
+	o.user_flags |= marks;
+	return larder_set_with(near->cache, k->ns, k->bytes, k->count, value, value_bytes, &o, result);
+}
+
+static enum larder_status hold(struct near *near, const struct near_key *k, enum larder_set_mode mode, int64_t hold_ms, uint64_t *version)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	struct larder_result result;
+	uint32_t owner;
+	enum larder_status status = owner_self(near, &owner);
+
+	if (status)
+		return status;
+	o.mode = mode;
+	o.version = *version;
+	o.ttl_ms = hold_ms;
+	o.user_flags = NEAR_HOLD | owner;
+	status = larder_set_with(near->cache, k->ns, k->bytes, k->count, "", 0, &o, &result);
+	*version = result.version;
+	return status;
+}
+
+enum larder_status near_hold(struct near *near, const struct near_key *k, int64_t hold_ms, uint64_t *version)
+{
+	*version = 0;
+	return hold(near, k, LARDER_ADD, hold_ms, version);
+}
+
+enum larder_status near_hold_over(struct near *near, const struct near_key *k, int64_t hold_ms, uint64_t *version)
+{
+	return hold(near, k, LARDER_CAS, hold_ms, version);
+}
+
+/* An entry born expired takes the place by CAS; the look after it takes it out. */
+enum larder_status near_take(struct near *near, const struct near_key *k, uint64_t version)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+
+	o.expires_at_ms = 1;
+	enum larder_status status = near_put(near, k, version, 0, "", 0, &o, NULL);
+	if (status == LARDER_OK)
+		(void)larder_exists(near->cache, k->ns, k->bytes, k->count);
+	return status;
+}
+
+enum larder_status near_drop(struct near *near, const struct near_key *k, bool *dirty)
+{
+	struct near_state state;
+	enum larder_status status = near_peek(near, k, &state);
+
+	*dirty = false;
+	for (unsigned tries = 0; status == LARDER_OK && tries < 1000; tries++) { /* progress: another one changed the key */
+		*dirty = state.marks & NEAR_DIRTY;
+		if (*dirty)
+			return LARDER_OK;
+		status = near_take(near, k, state.version);
+		if (status != LARDER_CHANGED)
+			return status == LARDER_MISS ? LARDER_OK : status;
+		status = near_peek(near, k, &state);
+	}
+	return status == LARDER_MISS ? LARDER_OK : status;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Dirty entries brought to the far store, see tiered_repair.h. */
+#include "store/tiered_repair.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* One dirty entry, copied. */
+struct dirty {
+	const struct larder_store_key *key;
+	struct near_key k;
+	struct larder_buffer value;
+	struct larder_meta meta;
+	uint64_t version; /* what stands there now and is to be replaced */
+	uint32_t marks;
+	bool hidden;      /* by a soft flush; then `version` is a hold of ours */
+};
+
+/* What is there, as a copy.  LARDER_MISS: nothing to be done; LARDER_CHANGED: look again. */
+static enum larder_status dirty_load(struct tier *tier, struct dirty *d, bool clean_too)
+{
+	enum larder_status status;
+	size_t length = 0;
+
+	do {
+		status = larder_get_with(tier->near.cache, d->k.ns, d->k.bytes, d->k.count, d->value.data, d->value.capacity, &length,
+				LARDER_ALLOW_STALE | LARDER_NO_COUNT, &d->meta);
+	} while (status == LARDER_SHORT && !(status = larder_buffer_take(&d->value, length)) && (status = LARDER_SHORT));
+	d->value.length = length;
+	if (status != LARDER_OK && status != LARDER_STALE)
+		return status;
+	d->marks = d->meta.user_flags & (length ? NEAR_DIRTY : NEAR_MARKS);
+	d->hidden = status == LARDER_STALE;
+	if (d->marks & NEAR_HOLD || (!(d->marks & NEAR_DIRTY) && (!clean_too || d->hidden || d->marks)))
+		return LARDER_MISS;
+	d->version = d->meta.version;
+	return LARDER_OK;
+}
+
+/* A hidden entry cannot be compared with: a hold takes its place, and the value comes back when the far store has it. */
+static enum larder_status dirty_claim(struct tier *tier, struct dirty *d)
+{
+	if (!d->hidden)
+		return LARDER_OK;
+	enum larder_status status = near_hold(&tier->near, &d->k, 60000, &d->version);
+	return status == LARDER_EXISTS ? LARDER_CHANGED : status;
+}
+
+static void dirty_options(const struct dirty *d, struct larder_set_options *o)
+{
+	*o = (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+	o->ttl_ms = d->meta.ttl_left_ms ? d->meta.ttl_left_ms : 1;
+	o->user_flags = d->meta.user_flags & ~NEAR_MARKS;
+}
+
+/* Did anybody write the key there after us?  Only where the far store keeps the time. */
+static enum larder_status newer_there(struct tier *tier, const struct dirty *d, bool *newer)
+{
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta = { 0 };
+	enum larder_status status = larder_store_get(tier->far, d->key, LARDER_NO_COUNT, &value, &meta);
+
+	free(value.data);
+	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms;
+	return status < 0 ? status : LARDER_OK;
+}
+
+static enum larder_status dirty_write(struct tier *tier, const struct dirty *d, bool *newer)
+{
+	struct larder_set_options o;
+	enum larder_status status = d->marks & NEAR_DIRTY ? newer_there(tier, d, newer) : LARDER_OK;
+
+	if (status || *newer)
+		return status;
+	if (d->marks & NEAR_ABSENT) {
+		status = larder_store_delete(tier->far, d->key);
+		return status == LARDER_MISS ? LARDER_OK : status;
+	}
+	dirty_options(d, &o);
+	return larder_store_set(tier->far, d->key, d->value.data, d->value.length, &o, NULL);
+}
+
+/* Marks it clean, or puts back what it was.  LARDER_CHANGED: a newer one is there. */
+static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d, enum larder_status written, bool newer)
+{
+	struct larder_set_options far, o;
+	uint32_t marks = written ? d->marks : 0;
+
+	if (written && !d->hidden)
+		return written;
+	if (!written && (newer || d->marks & NEAR_ABSENT))
+		return near_take(&tier->near, &d->k, d->version);
+	dirty_options(d, &far);
+	tier_options_near(tier, &far, &o);
+	enum larder_status status = near_put(&tier->near, &d->k, d->version, marks, d->value.data, d->value.length, &o, NULL);
+	return written ? written : status;
+}
+
+static void tell(struct larder_tiered_repair *done, const struct dirty *d, enum larder_status status, bool newer)
+{
+	done->dirty += d->marks & NEAR_DIRTY ? 1 : 0;
+	if (status)
+		done->failed++;
+	else if (newer)
+		done->outdated++;
+	else if (d->marks & NEAR_ABSENT)
+		done->deleted++;
+	else
+		done->written++;
+}
+
+/* LARDER_CHANGED: it was written, or not, and something newer stands there now. */
+static enum larder_status repair_once(struct tier *tier, struct dirty *d, bool clean_too, struct larder_tiered_repair *done)
+{
+	bool newer = false;
+	enum larder_status status = dirty_load(tier, d, clean_too);
+
+	if (status)
+		return status == LARDER_MISS ? LARDER_OK : status;
+	status = dirty_claim(tier, d);
+	if (status)
+		return status;
+	enum larder_status written = dirty_write(tier, d, &newer);
+	if (written > 0)
+		written = LARDER_OK;
+	tell(done, d, written, newer);
+	if (!written && d->marks & NEAR_DIRTY)
+		tier_count(&tier->words, TIER_CLEANED, 1);
+	status = dirty_settle(tier, d, written, newer);
+	return status == LARDER_MISS ? LARDER_OK : status;
+}
+
+enum larder_status tier_repair_key(struct tier *tier, const struct larder_store_key *key, bool clean_too,
+		struct larder_tiered_repair *done)
+{
+	struct dirty d = { .key = key, .value.grow = true };
+	enum larder_status status = near_key_of(&tier->near, key, &d.k);
+
+	for (unsigned tries = 0; !status && tries < 8; tries++) { /* progress: another one changed the key */
+		status = repair_once(tier, &d, clean_too, done);
+		if (status != LARDER_CHANGED)
+			break;
+		status = LARDER_OK;
+	}
+	free(d.value.data);
+	return status;
+}
+
+struct walk {
+	struct tier *tier;
+	struct larder_tiered_repair *done;
+	int64_t deadline_ms;
+	enum larder_status status;
+};
+
+static bool visit(const struct larder_entry *entry, void *arg)
+{
+	struct walk *w = arg;
+	struct larder_namespace_info info;
+	struct larder_store_key key = { .bytes = entry->key, .count = entry->key_bytes };
+
+	if (!(entry->meta.user_flags & NEAR_DIRTY) || (entry->meta.value_bytes == 0 && entry->meta.user_flags & NEAR_HOLD))
+		return true;
+	if (larder_namespace_info(w->tier->near.cache, entry->ns, &info) || larder_name(info.name, &key.ns))
+		return true;
+	enum larder_status status = tier_repair_key(w->tier, &key, false, w->done);
+	/* What the far store refuses stays dirty, and does not hold up the others. */
+	if (status < 0 && status != LARDER_REFUSED)
+		w->status = status;
+	if (!w->status && clock_precise_ms() > w->deadline_ms)
+		w->status = LARDER_UNREACHABLE;
+	return !w->status;
+}
+
+enum larder_status tier_repair_all(struct tier *tier, int64_t timeout_ms, struct larder_tiered_repair *done)
+{
+	struct walk w = { .tier = tier, .done = done, .deadline_ms = clock_precise_ms() + timeout_ms };
+	enum larder_status status = larder_iterate(tier->near.cache, LARDER_ALL_NAMESPACES, "", 0, LARDER_ITERATE_STALE, visit, &w);
+
+	return w.status ? w.status : status < 0 ? status : LARDER_OK;
+}

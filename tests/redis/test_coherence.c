@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Coherence: two hosts (two caches in shared memory, each with its listener) over one Redis, which loses connections, stops, is cleared,
+ * restarted and replaced.
+ */
+#include "server.h"
+
+#include <larder/tiered.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { A, B, HOSTS };
+static struct server server;
+static char near_names[HOSTS][64], far_url[160];
+static struct larder_store *nears[HOSTS], *fars[HOSTS], *tiers[HOSTS];
+
+static struct larder_store *find(const char *name, void *arg)
+{
+	size_t host = *(size_t *)arg;
+
+	return !strcmp(name, "near") ? nears[host] : !strcmp(name, "far") ? fars[host] : NULL;
+}
+
+static struct larder_tiered_info info(size_t host)
+{
+	struct larder_tiered_info i;
+
+	assert_status(larder_tiered_info(tiers[host], &i), LARDER_OK);
+	return i;
+}
+
+static bool live(void) { return info(A).live && info(B).live; }
+
+static void host_open(size_t host, const char *mode, const char *gap, const char *failure)
+{
+	const struct larder_setting near[] = { { "name", near_names[host] }, { "bytes", "4m" } };
+	const struct larder_setting tier[] = { { "near", "near" }, { "far", "far" }, { "listener", "thread" }, { "keepalive", "50ms" },
+		{ "mode", mode }, { "on-gap", gap }, { "on-failure", failure } };
+
+	snprintf(near_names[host], sizeof near_names[host], "test-host-%d-%zu", (int)getpid(), host);
+	assert_status(larder_store_open("shm", near, 2, NULL, NULL, &nears[host]), LARDER_OK);
+	fars[host] = store_open(far_url, "prefix", "test:", NULL);
+	assert_status(larder_store_open("tiered", tier, 7, find, &host, &tiers[host]), LARDER_OK);
+}
+
+static void hosts_open(const char *mode, const char *gap, const char *failure)
+{
+	if (!*far_url)
+		snprintf(far_url, sizeof far_url, "%s", server.url);
+	host_open(A, mode, gap, failure);
+	host_open(B, mode, gap, failure);
+	await(live(), 5000);
+	cr_assert(live());
+}
+
+static void setup(void)
+{
+	server_start(&server, false);
+}
+
+static void teardown(void)
+{
+	for (size_t host = 0; host < HOSTS; host++) {
+		larder_store_release(&tiers[host]);
+		larder_store_release(&fars[host]);
+		larder_store_release(&nears[host]);
+		if (*near_names[host])
+			larder_destroy(near_names[host]);
+	}
+	server_end(&server);
+}
+TestSuite(coherence, .init = setup, .fini = teardown, .timeout = 90);
+
+static void put(size_t host, const char *key, const char *value)
+{
+	struct larder_store_key k = key_of("n", key);
+
+	assert_status(larder_store_set(tiers[host], &k, value, strlen(value), NULL, NULL), LARDER_OK);
+}
+
+static const char *look_in(struct larder_store *store, const char *key)
+{
+	static char data[8][64];
+	static unsigned turn;
+	char *text = data[turn++ % 8];
+	struct larder_store_key k = key_of("n", key);
+	struct larder_buffer value = { .data = text, .capacity = 50 };
+	enum larder_status status = larder_store_get(store, &k, 0, &value, NULL);
+
+	if (status == LARDER_OK)
+		text[value.length] = '\0';
+	else
+		snprintf(text, 32, "(%d)", (int)status);
+	return text;
+}
+static const char *look(size_t host, const char *key) { return look_in(tiers[host], key); }
+static bool holds(size_t host, const char *key, const char *value) { return !strcmp(look(host, key), value); }
+#define assert_holds(host, key, value) cr_assert_str_eq(look(host, key), value)
+/* Soon: within what the manual says a change needs to be heard. */
+#define assert_soon(host, key, value) do { \
+	await(holds(host, key, value), 500); \
+	assert_holds(host, key, value); \
+} while (0)
+
+/* ---- While all is well -------------------------------------------------------------------------------------------------- */
+
+Test(coherence, what_one_host_changes_the_other_sees)
+{
+	struct larder_store_key k = key_of("n", "k");
+
+	hosts_open("write-through", "bound:10s", "fail");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	assert_soon(A, "k", "1");
+	put(B, "k", "2");
+	assert_holds(B, "k", "2"); /* at once, where it was written */
+	assert_soon(A, "k", "2");
+	assert_status(larder_store_delete(tiers[A], &k), LARDER_OK);
+	assert_holds(A, "k", "(1)");
+	assert_soon(B, "k", "(1)");
+	(void)server_say(&server, "SET test:n:k by-anyone");
+	assert_soon(A, "k", "by-anyone");
+	assert_soon(B, "k", "by-anyone");
+	(void)server_say(&server, "SET test:n:k again");
+	assert_soon(A, "k", "again");
+}
+
+Test(coherence, keys_with_odd_bytes_and_namespaces_are_heard_too)
+{
+	struct larder_store_key k = key_of("odd:name%", "a%3Ab:7");
+	struct larder_buffer value = { .grow = true };
+
+	hosts_open("write-through", "bound:10s", "fail");
+	assert_status(larder_store_set(tiers[A], &k, "1", 1, NULL, NULL), LARDER_OK);
+	assert_status(larder_store_get(tiers[B], &k, 0, &value, NULL), LARDER_OK);
+	assert_status(larder_store_set(tiers[A], &k, "2", 1, NULL, NULL), LARDER_OK);
+	await(!larder_store_get(tiers[B], &k, 0, &value, NULL) && *(char *)value.data == '2', 500);
+	cr_assert_arr_eq(value.data, "2", 1);
+	free(value.data);
+}
+
+Test(coherence, what_is_written_behind_is_seen_by_the_other)
+{
+	hosts_open("write-behind", "bound:10s", "fail");
+	put(A, "k", "1");
+	assert_holds(A, "k", "1");
+	assert_soon(B, "k", "1");
+	for (int i = 0; i < 200; i++)
+		put(A, "k", i % 2 ? "odd" : "even");
+	assert_holds(A, "k", "odd");
+	assert_soon(B, "k", "odd");
+	assert_holds(A, "k", "odd");
+}
+
+Test(coherence, a_namespace_cleared_by_one_is_cleared_for_the_other)
+{
+	const struct larder_name *ns;
+
+	hosts_open("write-through", "bound:10s", "fail");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	assert_status(larder_name("n", &ns), LARDER_OK);
+	assert_status(larder_store_clear(tiers[A], ns, false), LARDER_OK);
+	assert_holds(A, "k", "(1)");
+	assert_soon(B, "k", "(1)");
+	put(B, "k", "2");
+	assert_soon(A, "k", "2");
+	put(A, "k", "3");
+	assert_soon(B, "k", "3");
+}
+
+Test(coherence, flushall_clears_both)
+{
+	hosts_open("write-through", "bound:10s", "fail");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	(void)server_say(&server, "FLUSHALL");
+	assert_soon(A, "k", "(1)");
+	assert_soon(B, "k", "(1)");
+	cr_assert_geq(info(A).cleared, 1);
+}
+
+struct writer {
+	size_t host;
+	unsigned seed;
+};
+
+static void *write_for_a_while(void *arg)
+{
+	struct writer *w = arg;
+	char key[8], value[16];
+
+	for (int64_t end = now_ms() + 1500; now_ms() < end;) {
+		snprintf(key, sizeof key, "k%d", rand_r(&w->seed) % 4);
+		snprintf(value, sizeof value, "%u", rand_r(&w->seed) % 100000);
+		if (rand_r(&w->seed) % 4)
+			(void)look(w->host, key);
+		else
+			put(w->host, key, value);
+	}
+	return NULL;
+}
+
+static void agree_after_writes(const char *mode)
+{
+	struct writer writers[4];
+	pthread_t threads[4];
+	unsigned seed = (unsigned)now_ms();
+
+	fprintf(stderr, "# seed %u\n", seed);
+	hosts_open(mode, "bound:10s", "fail");
+	for (unsigned i = 0; i < 4; i++) {
+		writers[i] = (struct writer){ i % 2, seed + i };
+		cr_assert_eq(pthread_create(&threads[i], NULL, write_for_a_while, &writers[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		(void)pthread_join(threads[i], NULL);
+	assert_status(larder_store_drain(tiers[A], 5000), LARDER_OK);
+	assert_status(larder_store_drain(tiers[B], 5000), LARDER_OK);
+	usleep(300000);
+	for (int i = 0; i < 4; i++) {
+		char key[8], truth[64];
+		snprintf(key, sizeof key, "k%d", i);
+		snprintf(truth, sizeof truth, "%s", server_say(&server, "GET test:n:%s", key));
+		assert_holds(A, key, truth);
+		assert_holds(B, key, truth);
+	}
+}
+
+Test(coherence, hosts_that_write_the_same_keys_agree_in_the_end)
+{
+	agree_after_writes("write-through");
+}
+
+Test(coherence, hosts_that_write_behind_agree_in_the_end)
+{
+	agree_after_writes("write-behind");
+}
+
+/* ---- When it is not ----------------------------------------------------------------------------------------------------------- */
+
+/* The stream is cut, what is changed meanwhile is not believed afterwards, and it is live again within two seconds. */
+static void survive(const char *kill_command)
+{
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	uint64_t gaps = info(B).gaps, armed = info(B).armed;
+	(void)server_say(&server, "%s", kill_command);
+	(void)server_say(&server, "SET test:n:k unheard");
+	int64_t before = now_ms();
+	await(info(B).gaps > gaps && info(B).armed > armed && live(), 5000);
+	cr_assert_gt(info(B).armed, armed);
+	cr_assert(live());
+	cr_assert_lt(now_ms() - before, 2000, "%lld ms", (long long)(now_ms() - before));
+	assert_holds(A, "k", "unheard");
+	assert_holds(B, "k", "unheard");
+	(void)server_say(&server, "SET test:n:k heard");
+	assert_soon(B, "k", "heard");
+}
+
+Test(coherence, a_lost_subscription_is_set_up_again)
+{
+	hosts_open("write-through", "bound:10s", "fail");
+	survive("CLIENT KILL TYPE pubsub");
+}
+
+Test(coherence, tracking_lost_with_its_own_connection_is_set_up_again)
+{
+	char text[65536], command[64] = "";
+
+	hosts_open("write-through", "bound:10s", "fail");
+	/* All connections that are not subscribed: pools, too, which is as well. */
+	snprintf(command, sizeof command, "CLIENT KILL TYPE normal");
+	snprintf(text, sizeof text, "%s", server_say(&server, "CLIENT LIST"));
+	cr_assert(strstr(text, "flags=B") || strstr(text, "flags=t") || strstr(text, "B"), "%s", text);
+	survive(command);
+}
+
+Test(coherence, tracking_turned_off_behind_our_back_is_noticed)
+{
+	hosts_open("write-through", "bound:10s", "fail");
+	survive("CLIENT KILL TYPE pubsub SKIPME no");
+}
+
+Test(coherence, a_stopped_server_delays_no_hit_and_is_believed_for_its_bound)
+{
+	hosts_open("write-through", "bound:600ms", "keep");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	assert_soon(A, "k", "1");
+	server_freeze(&server);
+	int64_t before = now_ms(), worst = 0;
+	await(info(A).broken, 3000);
+	cr_assert_lt(now_ms() - before, 50 * 4 + 250, "seen after %lld ms", (long long)(now_ms() - before));
+	while (info(A).broken_for_ms < 500) {
+		int64_t begun = now_ms();
+		assert_holds(A, "k", "1");
+		worst = now_ms() - begun > worst ? now_ms() - begun : worst;
+	}
+	cr_assert_lt(worst, 30, "a hit took %lld ms", (long long)worst);
+	while (info(A).broken_for_ms < 700)
+		usleep(1000);
+	assert_holds(A, "k", "1"); /* past its bound, but the server cannot be asked, and on-failure = keep */
+	server_thaw(&server);
+	before = now_ms();
+	await(live(), 5000);
+	cr_assert_lt(now_ms() - before, 2000, "%lld ms", (long long)(now_ms() - before));
+	(void)server_say(&server, "SET test:n:k 2");
+	assert_soon(A, "k", "2");
+}
+
+Test(coherence, a_paused_server_leaves_nothing_stale_behind)
+{
+	hosts_open("write-through", "revalidate", "keep");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	(void)server_say(&server, "CLIENT PAUSE 600 ALL");
+	await(info(B).broken, 2000);
+	cr_assert(info(B).broken);
+	await(live(), 5000);
+	cr_assert(live());
+	(void)server_say(&server, "SET test:n:k 2");
+	assert_soon(A, "k", "2");
+	assert_soon(B, "k", "2");
+}
+
+Test(coherence, a_server_restarted_empty_is_believed)
+{
+	hosts_open("write-through", "bound:10s", "fail");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	server_kill(&server);
+	await(info(A).broken && info(B).broken, 2000);
+	assert_holds(B, "k", "1"); /* local hits go on */
+	server_restart(&server);
+	int64_t before = now_ms();
+	await(live(), 5000);
+	cr_assert_lt(now_ms() - before, 2000, "%lld ms", (long long)(now_ms() - before));
+	assert_soon(A, "k", "(1)");
+	assert_soon(B, "k", "(1)");
+}
+
+Test(coherence, what_is_written_while_the_server_is_down_is_made_up_for)
+{
+	hosts_open("write-through", "bound:10s", "keep");
+	put(A, "k", "before");
+	assert_soon(B, "k", "before");
+	server_kill(&server);
+	await(info(A).broken, 2000);
+	put(A, "k", "during");
+	put(A, "fresh", "during");
+	assert_holds(A, "k", "during");
+	server_restart(&server);
+	await(live(), 5000);
+	cr_assert(live());
+	await(!strcmp(server_say(&server, "GET test:n:k"), "during"), 2000);
+	cr_assert_str_eq(server_say(&server, "GET test:n:k"), "during");
+	cr_assert_str_eq(server_say(&server, "GET test:n:fresh"), "during");
+	assert_soon(B, "k", "during");
+}
+
+/* The address of the server is a link, as a virtual address would be, and is moved to the replica. */
+Test(coherence, a_failover_leaves_nothing_stale_behind)
+{
+	struct server replica = { .pid = 0 };
+	char link_path[128];
+
+	server_end(&server);
+	server_start(&server, true);
+	server_start(&replica, true);
+	snprintf(link_path, sizeof link_path, "%s/link", replica.directory);
+	cr_assert_eq(symlink(server.socket, link_path), 0);
+	snprintf(far_url, sizeof far_url, "unix://%s", link_path);
+	(void)server_say(&replica, "REPLICAOF 127.0.0.1 %d", server.port);
+	hosts_open("write-through", "bound:10s", "keep");
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	await(!strcmp(server_say(&replica, "GET test:n:k"), "1"), 5000);
+	cr_assert_str_eq(server_say(&replica, "GET test:n:k"), "1");
+	server_kill(&server);
+	await(info(A).broken && info(B).broken, 2000);
+	(void)server_say(&replica, "REPLICAOF NO ONE");
+	(void)server_say(&replica, "SET test:n:k 2");
+	cr_assert_eq(unlink(link_path), 0);
+	cr_assert_eq(symlink(replica.socket, link_path), 0);
+	await(live(), 5000);
+	cr_assert(live());
+	assert_soon(A, "k", "2");
+	assert_soon(B, "k", "2");
+	put(B, "k", "3");
+	assert_soon(A, "k", "3");
+	server_end(&replica);
+}
+
+/* ---- Listeners --------------------------------------------------------------------------------------------------------------------- */
+
+Test(coherence, a_killed_listener_is_followed_and_nothing_unheard_is_believed)
+{
+	hosts_open("write-through", "revalidate", "fail");
+	/* Host B's listener is to be another process: ours lets go of the office, the child takes it. */
+	larder_store_release(&tiers[B]);
+	pid_t child = fork();
+	if (!child) {
+		for (size_t host = 0; host < HOSTS; host++)
+			tiers[host] = NULL;
+		host_open(B, "write-through", "revalidate", "fail");
+		for (;;)
+			pause();
+	}
+	host_open(B, "write-through", "revalidate", "fail");
+	await(info(B).live && info(B).held, 5000);
+	bool childs = info(B).holder_pid == child;
+	put(A, "k", "1");
+	assert_soon(B, "k", "1");
+	kill(child, childs ? SIGKILL : SIGSTOP); /* whichever of the two holds it, B goes on being told */
+	(void)server_say(&server, "SET test:n:k 2");
+	await(info(B).live && info(B).holder_pid == getpid(), 3000);
+	cr_assert_eq(info(B).holder_pid, getpid());
+	assert_soon(B, "k", "2");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+Test(coherence, a_cluster_is_refused_with_the_remedy)
+{
+	const struct larder_setting near[] = { { "bytes", "2m" } };
+	const struct larder_setting tier[] = { { "near", "near" }, { "far", "far" }, { "listener", "thread" } };
+	size_t host = A;
+
+	assert_status(larder_store_open("memory", near, 1, NULL, NULL, &nears[A]), LARDER_OK);
+	fars[A] = store_open("redis+cluster://127.0.0.1:1", NULL);
+	assert_status(larder_store_open("tiered", tier, 3, find, &host, &tiers[A]), LARDER_INVALID);
+	cr_assert(strstr(larder_message(), "near-ttl"), "%s", larder_message());
+}

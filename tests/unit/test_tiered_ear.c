@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The listener of a host: who holds the office, what is believed while changes are not heard, and from when on it is again. */
+#include "far.h"
+
+#include <sys/prctl.h>
+
+TestSuite(tiered_ear, .init = far_setup, .fini = far_teardown, .timeout = 60);
+
+static struct larder_tiered_info info(void)
+{
+	struct larder_tiered_info i;
+
+	ok(larder_tiered_info(tier, &i));
+	return i;
+}
+
+static bool live(void) { return info().live; }
+static bool broken(void) { return info().broken; }
+static bool never(void) { return false; }
+static bool heard_all(void) { return load_acquire(&far_link->heard) == load_acquire(&far_link->news) && info().live; }
+
+/* A process that listens; stays until it is killed. */
+static pid_t listener(void)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* whatever becomes of the test */
+	TIER("listener=thread", "keepalive=50ms");
+	for (;;)
+		pause();
+}
+
+static void end(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+static int32_t holder(void)
+{
+	struct larder_tiered_info i = info();
+
+	return i.held ? i.holder_pid : 0;
+}
+
+static pid_t awaited;
+static bool holder_is_awaited(void) { return holder() == awaited && live(); }
+
+Test(tiered_ear, a_change_of_another_host_is_heard)
+{
+	TIER("listener=thread", "keepalive=50ms");
+	cr_assert(within_ms(2000, live));
+	ok(put(far_beneath, "k", "old"));
+	holds(tier, "k", "old");
+	far_change("n", "k", "new");
+	cr_assert(within_ms(1000, heard_all));
+	holds(tier, "k", "new");
+	cr_assert_eq(info().invalidations, 1);
+	far_change("never used", "k", "x"); /* nothing is registered for what nobody uses */
+	cr_assert(within_ms(1000, heard_all));
+	cr_assert_eq(info().invalidations, 1);
+}
+
+Test(tiered_ear, one_listens_for_all_and_is_followed_when_it_dies)
+{
+	pid_t children[3];
+
+	TIER("listener=others");
+	for (int i = 0; i < 3; i++)
+		children[i] = listener();
+	cr_assert(within_ms(3000, live));
+	for (int i = 0; i < 3; i++) {
+		pid_t first = (pid_t)holder();
+		far_change("n", "k", "old");
+		cr_assert(within_ms(2000, heard_all));
+		holds(tier, "k", "old");
+		end(first);
+		int64_t before = far_now_ms();
+		if (i == 2)
+			break;
+		while (holder() == first || !holder())
+			far_sleep_us(2000);
+		cr_assert_lt(far_now_ms() - before, 1000, "%lld ms", (long long)(far_now_ms() - before));
+		cr_assert(within_ms(2000, live));
+		far_change("n", "k", "new");
+		cr_assert(within_ms(2000, heard_all));
+		holds(tier, "k", "new");
+	}
+	cr_assert_eq(info().taken_over, 2);
+	for (int i = 0; i < 3; i++)
+		waitpid(children[i], NULL, WNOHANG);
+}
+
+Test(tiered_ear, a_stopped_holder_is_followed_and_changes_nothing_when_it_goes_on)
+{
+	pid_t first, second;
+
+	TIER("listener=others");
+	first = awaited = listener();
+	cr_assert(within_ms(3000, holder_is_awaited));
+	second = listener();
+	(void)within_ms(200, never);
+	kill(first, SIGSTOP);
+	int64_t before = far_now_ms();
+	awaited = second;
+	cr_assert(within_ms(4000, holder_is_awaited));
+	cr_assert_lt(far_now_ms() - before, 2000, "%lld ms", (long long)(far_now_ms() - before));
+	uint64_t gaps = info().gaps, armed = info().armed;
+	kill(first, SIGCONT);
+	(void)within_ms(500, never);
+	cr_assert_eq(holder(), second);
+	cr_assert(live());
+	cr_assert_eq(info().gaps, gaps);
+	cr_assert_eq(info().armed, armed);
+	end(first);
+	end(second);
+}
+
+Test(tiered_ear, what_may_have_changed_unheard_is_not_believed_afterwards)
+{
+	TIER("listener=thread", "keepalive=50ms", "on-gap=bound:1m");
+	cr_assert(within_ms(2000, live));
+	ok(put(far_beneath, "k", "old"));
+	ok(put(far_beneath, "same", "s"));
+	holds(tier, "k", "old");
+	holds(tier, "same", "s");
+	store_release(&far_link->down, 1);
+	cr_assert(within_ms(1000, broken));
+	ok(put(far_beneath, "k", "new")); /* by somebody who still reaches it */
+	holds(tier, "k", "old");          /* within the bound */
+	store_release(&far_link->down, 0);
+	int64_t before = far_now_ms();
+	cr_assert(within_ms(3000, live));
+	cr_assert_lt(far_now_ms() - before, 2000);
+	holds(tier, "k", "new");
+	holds(tier, "same", "s");
+	cr_assert_eq(info().gaps, 1);
+}
+
+Test(tiered_ear, a_silent_break_is_seen_in_bounded_time)
+{
+	TIER("listener=thread", "keepalive=50ms", "on-gap=revalidate");
+	cr_assert(within_ms(2000, live));
+	store_release(&far_link->deaf, 1);
+	int64_t before = far_now_ms();
+	cr_assert(within_ms(2000, broken));
+	int64_t took = far_now_ms() - before;
+	cr_assert_lt(took, 50 * 4 + 250, "%lld ms", (long long)took);
+	ok(put(far_beneath, "k", "1"));
+	holds(tier, "k", "1");
+	ok(put(far_beneath, "k", "2"));
+	holds(tier, "k", "2"); /* nothing near is believed */
+	store_release(&far_link->deaf, 0);
+	cr_assert(within_ms(3000, live));
+}
+
+Test(tiered_ear, past_its_bound_nothing_near_is_believed)
+{
+	TIER("listener=thread", "keepalive=50ms", "on-gap=bound:400ms", "on-failure=keep");
+	cr_assert(within_ms(2000, live));
+	ok(put(far_beneath, "k", "1"));
+	holds(tier, "k", "1");
+	store_release(&far_link->deaf, 1);
+	cr_assert(within_ms(2000, broken));
+	ok(put(far_beneath, "k", "2"));
+	int64_t until = far_now_ms() + 400 - info().broken_for_ms;
+	while (far_now_ms() < until + 50)
+		far_sleep_us(1000);
+	holds(tier, "k", "2");
+	store_release(&far_link->down, 1); /* but it is better than nothing, where that was chosen */
+	holds(tier, "k", "2");
+}
+
+Test(tiered_ear, without_its_far_store_what_is_not_believed_is_an_error_or_kept_by_choice)
+{
+	TIER("listener=thread", "keepalive=50ms", "on-gap=revalidate", "on-failure=fail");
+	cr_assert(within_ms(2000, live));
+	ok(put(far_beneath, "k", "1"));
+	holds(tier, "k", "1");
+	store_release(&far_link->down, 1);
+	cr_assert(within_ms(2000, broken));
+	holds(tier, "k", "(-22)");
+	larder_store_release(&tier);
+	TIER("listener=others", "on-gap=revalidate", "on-failure=keep");
+	holds(tier, "k", "1");
+	larder_store_release(&tier);
+	TIER("listener=no", "on-gap=revalidate", "on-failure=fail");
+	holds(tier, "k", "1"); /* who wants nobody to listen believes what is near */
+}
+
+Test(tiered_ear, everything_can_be_invalidated_at_once)
+{
+	TIER("listener=thread", "keepalive=50ms");
+	cr_assert(within_ms(2000, live));
+	ok(put(tier, "k", "v"));
+	ok(put(near_store, "k2", "v2"));
+	struct larder_store_key others = key_in("not of the tier", "k");
+	ok(larder_store_set(near_store, &others, "v", 1, NULL, NULL));
+	ok(larder_store_delete(far_beneath, K("k")));
+	store_release(&far_link->clear_all, 1);
+	(void)within_ms(300, never);
+	holds(tier, "k", "(1)");
+	cr_assert_eq(info().cleared, 1);
+	struct larder_buffer value = { .grow = true };
+	ok(larder_store_get(near_store, &others, 0, &value, NULL)); /* what is not the tier's stays */
+	free(value.data);
+}
+
+Test(tiered_ear, a_program_listens_in_its_own_loop)
+{
+	struct larder_tiered_heard heard;
+	int fd;
+
+	TIER("listener=call", "keepalive=50ms");
+	cr_assert_not(live());
+	ok(larder_tiered_listen(tier, 300, &heard));
+	cr_assert(heard.holder && heard.live);
+	ok(larder_tiered_descriptor(tier, &fd));
+	cr_assert_geq(fd, 0);
+	ok(put(far_beneath, "k", "old"));
+	holds(tier, "k", "old");
+	far_change("n", "k", "new");
+	holds(tier, "k", "old"); /* nobody has listened */
+	ok(larder_tiered_listen(tier, 0, &heard));
+	cr_assert_eq(heard.invalidations, 1);
+	holds(tier, "k", "new");
+	store_release(&far_link->cut, 1);
+	is(larder_tiered_listen(tier, 0, &heard), LARDER_UNREACHABLE);
+	cr_assert_not(heard.live);
+	larder_store_release(&tier);
+	TIER("listener=others");
+	is(larder_tiered_listen(tier, 0, &heard), LARDER_UNSUPPORTED);
+}
+
+Test(tiered_ear, an_office_that_nobody_attends_to_is_seen_to_be_silent)
+{
+	struct larder_tiered_heard heard;
+
+	TIER("listener=call", "keepalive=50ms", "on-gap=revalidate");
+	ok(larder_tiered_listen(tier, 300, &heard));
+	cr_assert(live());
+	ok(put(far_beneath, "k", "1"));
+	holds(tier, "k", "1");
+	(void)within_ms(400, never); /* the program does something else */
+	holds(tier, "missing", "(1)"); /* any miss asks */
+	cr_assert(broken());
+	ok(put(far_beneath, "k", "2"));
+	holds(tier, "k", "2");
+}
+
+Test(tiered_ear, dirty_entries_are_made_up_for_by_the_next_line)
+{
+	TIER("listener=thread", "keepalive=50ms", "on-failure=keep");
+	cr_assert(within_ms(2000, live));
+	ok(put(tier, "k", "before"));
+	store_release(&far_link->down, 1);
+	cr_assert(within_ms(2000, broken));
+	ok(put(tier, "k", "during"));
+	ok(put(tier, "k2", "during"));
+	store_release(&far_link->down, 0);
+	cr_assert(within_ms(3000, live));
+	holds(far_beneath, "k", "during");
+	holds(far_beneath, "k2", "during");
+	holds(tier, "k", "during");
+}
+
+Test(tiered_ear, a_dirty_entry_is_not_removed_by_anothers_change)
+{
+	TIER("listener=thread", "keepalive=50ms", "mode=write-behind", "delay=300ms");
+	cr_assert(within_ms(2000, live));
+	ok(put(tier, "wake", "v"));
+	(void)within_ms(50, never);
+	ok(put(tier, "k", "mine"));
+	far_change("n", "k", "theirs");
+	cr_assert(within_ms(200, heard_all));
+	holds(tier, "k", "mine"); /* it will be written: the later write wins */
+	ok(larder_store_drain(tier, 5000));
+	holds(far_beneath, "k", "mine");
+}
