@@ -35,6 +35,7 @@ static const struct question questions[] = {
 	{ "attached", "gets and sets with up to 999 others attached", attached_run, false },
 	{ "attach", "time to attach, up to 10 GiB", attach_run, false },
 	{ "manager", "what the manager costs a get, and a set", manager_run, false },
+	{ "tiered", "what a tier costs a hit, and a set behind; with LARDER_REDIS_URL a miss and a set through", tiered_run, false },
 	{ "ablation", "what counters, hazards, frequencies and the clock cost per get", ablation_run, false },
 	{ "replay", "replay TRACE...: miss ratio beside simulated caches", replay_run, true },
 	{ "selfcheck", "selfcheck [TRACE...]: this program's parts against known figures", selfcheck_run, true },
@@ -318,7 +319,7 @@ static void ask_usual(struct bench_options *options, bool *asked)
 	static const char *const usual[] = {
 		"get", "get-zipf", "mix-95", "mix-50", "set", "batch-16", "batch-32", "get-1k", "set-1k", "latency",
 		"isolated",
-		"evict", "counters", "fill", "hit-rate", "attached", "manager",
+		"evict", "counters", "fill", "hit-rate", "attached", "manager", "tiered",
 		"ablation",
 	};
 
