@@ -445,6 +445,8 @@ struct larder_participant_info {
 	char command[16];
 	uint64_t registration;
 	unsigned pins, hazards;    /* words in use */
+	uint64_t operations;       /* gets, sets, deletes, increments counted in this slot, whoever held it: stands still
+	                              while nobody there does any */
 };
 /* Participant slot `slot`: LARDER_OK; LARDER_MISS if it was never used; LARDER_INVALID past the last. */
 LARDER_API enum larder_status larder_participant(struct larder *cache, uint32_t slot,

@@ -297,26 +297,49 @@ static int check_participants(struct look *look)
 
 /* ---- Namespaces, permissions ---- */
 
+struct spaces {
+	uint32_t count, full;
+	char names[200]; /* of those that are full */
+};
+
 static int count_space(const struct larder_namespace_info *info, void *arg)
 {
-	(void)info;
-	++*(uint32_t *)arg;
+	struct spaces *spaces = arg;
+	size_t used = strlen(spaces->names);
+
+	spaces->count++;
+	if (!info->quota_bytes || info->bytes < 0 || (uint64_t)info->bytes < info->quota_bytes / 20 * 19)
+		return TOOL_OK;
+	spaces->full++;
+	if (used < sizeof spaces->names - 80)
+		snprintf(spaces->names + used, sizeof spaces->names - used, "%s'%s'", used ? ", " : "", info->name);
 	return TOOL_OK;
+}
+
+static void report_quota(struct look *look, const struct spaces *spaces)
+{
+	if (!spaces->full)
+		return;
+	found(look->doctor, GRADE_NOTE, "quota", "%u namespaces fill their quota: %s", spaces->full, spaces->names);
+	because(look->doctor, "their own entries make room for their new ones, whatever room the cache has beside");
+	change(look->doctor, "a larger quota, if their hit rate is too low ('larder top', 'larder mrc')");
 }
 
 static int check_namespaces(struct look *look)
 {
-	uint32_t count = 0;
-	int code = namespace_each(look->cache, count_space, &count);
-	bool many = count * 10 > look->info.namespaces * 8;
+	struct spaces spaces = { .count = 0 };
+	int code = namespace_each(look->cache, count_space, &spaces);
+	bool many = spaces.count * 10 > look->info.namespaces * 8;
 
 	if (code != TOOL_OK)
 		return code;
-	found(look->doctor, many ? GRADE_ADVICE : GRADE_FINE, "namespaces", "%u of %u", count, look->info.namespaces);
+	found(look->doctor, many ? GRADE_ADVICE : GRADE_FINE, "namespaces", "%u of %u", spaces.count,
+			look->info.namespaces);
 	if (many) {
 		because(look->doctor, "they are never given back; the next ones are refused with LARDER_NAMESPACES");
 		change(look->doctor, "put what varies into the key, or make the cache with more --namespaces");
 	}
+	report_quota(look, &spaces);
 	return TOOL_OK;
 }
 

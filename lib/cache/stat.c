@@ -51,6 +51,9 @@ enum larder_status larder_participant(struct larder *cache, uint32_t slot, struc
 	info->command[sizeof info->command - 1] = 0;
 	info->hazards = words_in_use(p->hazard, HAZARDS) + words_in_use(p->batch, BATCH_HAZARDS);
 	info->pins = words_in_use(p->pin, PIN_HAZARDS);
+	info->operations = load_hint(&p->counter[COUNTER_hits]) + load_hint(&p->counter[COUNTER_misses]) +
+			load_hint(&p->counter[COUNTER_sets]) + load_hint(&p->counter[COUNTER_deletes]) +
+			load_hint(&p->counter[COUNTER_increments]);
 	return LARDER_OK;
 }
 

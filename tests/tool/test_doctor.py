@@ -293,6 +293,18 @@ def namespaces_that_run_out_are_advice():
 
 
 @test
+def a_namespace_that_fills_its_quota_is_noted():
+    with Cache() as cache:
+        run("namespace", "-q", "64k", cache, "pages")
+        for number in range(100):
+            run("set", "-N", "pages", cache, f"page:{number}", "v" * 1000)
+        finding = troubles(cache)["quota"]
+        assert finding["grade"] == "note" and "'pages'" in finding["what"], finding
+        run("namespace", "-q", "none", cache, "pages")
+        assert "quota" not in troubles(cache)
+
+
+@test
 def a_memory_limit_below_the_cache_is_a_fault():
     with Cache() as cache:
         root = host(files={"sys/fs/cgroup/user.slice/memory.max": str(4 << 20)})

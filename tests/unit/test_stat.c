@@ -100,6 +100,28 @@ Test(stat, participants_are_shown_with_who_they_are)
 	is(larder_participant(cache, 0, NULL), LARDER_INVALID);
 }
 
+static uint64_t operations_now(void)
+{
+	struct larder_participant_info p;
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < 16; i++)
+		sum += larder_participant(cache, i, &p) == LARDER_OK ? p.operations : 0;
+	return sum;
+}
+
+Test(stat, operations_of_a_participant_are_those_that_it_performed)
+{
+	char text[8];
+	ok(put_text("a", "1"));
+	uint64_t before = operations_now();
+	ok(larder_get(cache, 0, "a", 1, text, sizeof text, NULL));
+	is(larder_get(cache, 0, "b", 1, text, sizeof text, NULL), LARDER_MISS);
+	ok(larder_incr(cache, 0, "n", 1, 1, NULL)); /* makes a counter: a set */
+	ok(larder_incr(cache, 0, "n", 1, 1, NULL));
+	ok(larder_delete(cache, 0, "a", 1));
+	cr_assert_eq(operations_now() - before, 5, "%llu", (unsigned long long)(operations_now() - before));
+}
+
 Test(stat, a_dead_participant_is_shown_as_dead)
 {
 	struct larder_participant_info p;
