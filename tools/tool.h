@@ -39,6 +39,8 @@
 	X(load) \
 	X(import) \
 	X(migrate) \
+	X(exporter) \
+	X(top) \
 	X(help)
 
 enum tool_exit {

@@ -8,6 +8,8 @@
  *     worker repeat CACHE COUNT  gets key:repeated COUNT times
  *     worker record CACHE        records four operations of its own: three renders of a millisecond, and one that failed
  *     worker work CACHE          says "ready", then records operations until it is killed
+ *     worker serve CACHE         says "ready", then gets, of which nine in ten are found, sets now and then, and records
+ *                                how long some gets took, as a manager does, until it is killed
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
  *
  * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
@@ -19,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { KEYS = 4000, REPEATS_MAX = 12000 };
 
@@ -92,6 +95,43 @@ static _Noreturn void work_on(struct larder *cache)
 		record_one(cache, true);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void get_number(struct larder *cache, unsigned number)
+{
+	char key[32], value[16];
+	int length = snprintf(key, sizeof key, "served:%u", number);
+
+	(void)larder_get(cache, 0, key, (size_t)length, value, sizeof value, NULL);
+}
+
+static _Noreturn void serve_on(struct larder *cache)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+
+	for (unsigned i = 0; i < 90; i++) {
+		char key[32];
+		int length = snprintf(key, sizeof key, "served:%u", i);
+		check(larder_set(cache, 0, key, (size_t)length, "value", 5, LARDER_TTL_NONE));
+	}
+	ready();
+	for (unsigned round = 0;; round++) {
+		for (unsigned i = 0; i < 100; i++)
+			get_number(cache, i);
+		uint64_t began_ns = now_ns();
+		get_number(cache, round % 90);
+		check(larder_monitor_record(cache, "get", "shm", "", true, now_ns() - began_ns, NULL, 0));
+		check(larder_set(cache, 0, "served:0", 8, "value", 5, LARDER_TTL_NONE));
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* Some values are larger than a segment of a small cache. */
 static size_t compose(char *value, const char *key)
 {
@@ -144,6 +184,8 @@ int main(int argc, char **argv)
 		record(cache);
 	else if (!strcmp(argv[1], "work"))
 		work_on(cache);
+	else if (!strcmp(argv[1], "serve"))
+		serve_on(cache);
 	else if (!strcmp(argv[1], "write") && argc == 4)
 		write_on(cache, (unsigned)strtoul(argv[3], NULL, 10));
 	larder_close(&cache);
