@@ -9,21 +9,6 @@
 #include "cache/quota.h"
 #include "cache/watch.h"
 
-#define VERSION_COUNTER_BITS 38u
-
-uint32_t put_base_fields(const struct region *r)
-{
-	return (r->geo.create_flags & LARDER_PLAIN ? 0u : FIELD_STAMP) | (r->geo.create_flags & LARDER_CHECKSUM ? FIELD_CHECKSUM : 0u);
-}
-
-uint64_t put_stamp(struct actor *a, uint64_t created)
-{
-	uint64_t number = load_hint(&a->self->versions) + 1;
-	store_release(&a->self->versions, number); /* before it is used: no successor in this slot repeats it */
-	number &= (UINT64_C(1) << VERSION_COUNTER_BITS) - 1;
-	return (((uint64_t)a->slot << VERSION_COUNTER_BITS | number) << 16 | (created & 0xffff)) + (number == 0 && a->slot == 0);
-}
-
 /* ---- Time to live -------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t expiry_after(const struct region *r, uint64_t ttl_ms)

@@ -62,8 +62,20 @@ enum put_next put_by_mode(struct actor *a, struct put *put, const struct found *
 void put_thaw_to_digits(struct put *put, const struct found *f, const void **value, uint32_t *value_bytes);
 
 /* Fields that every entry of this cache has. */
-uint32_t put_base_fields(const struct region *r);
+static inline uint32_t put_base_fields(const struct region *r)
+{
+	return (r->geo.create_flags & LARDER_PLAIN ? 0u : FIELD_STAMP) | (r->geo.create_flags & LARDER_CHECKSUM ? FIELD_CHECKSUM : 0u);
+}
+
+#define VERSION_COUNTER_BITS 38u
 /* Next version of this participant, with the time in its low 16 bits. */
-uint64_t put_stamp(struct actor *a, uint64_t created);
+static inline uint64_t put_stamp(struct actor *a, uint64_t created)
+{
+	uint64_t number = load_hint(&a->self->versions) + 1;
+	store_release(&a->self->versions, number); /* before it is used: no successor in this slot repeats it */
+	number &= (UINT64_C(1) << VERSION_COUNTER_BITS) - 1;
+	return (((uint64_t)a->slot << VERSION_COUNTER_BITS | number) << 16 | (created & 0xffff)) + (number == 0 && a->slot == 0);
+}
+
 
 #endif

@@ -12,27 +12,6 @@
 #include "cache/view.h"
 #include "cache/watch.h"
 
-/* Small values dominate, and a call to memcpy costs as much as they do.  Where the value ends is asked by branches, which are
- * guessed: a store whose address waits for the length keeps back the gets that come after it (+ 45 ns). */
-static inline __attribute__((always_inline)) void copy_value(unsigned char *to, const unsigned char *from, uint64_t bytes)
-{
-	if (unlikely(bytes > 256)) {
-		memcpy(to, from, bytes);
-		return;
-	}
-	for (; bytes >= 64; bytes -= 64, to += 64, from += 64) {
-		memcpy(to, from, 64);
-		if (likely(bytes == 64))
-			return;
-	}
-	for (unsigned piece = 32; piece != 0; piece /= 2)
-		if (bytes & piece) {
-			memcpy(to, from, piece);
-			to += piece;
-			from += piece;
-		}
-}
-
 /* Where a get puts what it finds. */
 struct sink {
 	void *buffer;
@@ -48,7 +27,7 @@ static inline enum larder_status sink_take(const struct sink *to, const void *va
 		*to->length = bytes;
 	if (unlikely(bytes > to->capacity))
 		return LARDER_SHORT;
-	copy_value(to->buffer, value, bytes);
+	bytes_copy(to->buffer, value, bytes);
 	return LARDER_OK;
 }
 
@@ -184,7 +163,7 @@ static inline __attribute__((always_inline)) bool take_plain(struct actor *a, co
 		return false;
 	if (to.length != NULL)
 		*to.length = e.value_bytes;
-	copy_value(to.buffer, e.value, e.value_bytes);
+	bytes_copy(to.buffer, e.value, e.value_bytes);
 	frequency_use(r, frequency);
 	count(a, hits, 1);
 	watch_access(a, k->hash, k->ns, k->data, k->bytes, TRACE_HIT, e.value_bytes);
@@ -307,7 +286,7 @@ static inline __attribute__((always_inline)) bool get_plain(struct larder *cache
 	bool good = likely(pair_is_zero(odd)) && likely(value_bytes <= capacity) && likely(value_bytes <= LENS_VALUE_MAX)
 			&& (likely(!(told & FIELD_EXPIRES)) || likely(plain_lives(cache, entry)));
 	if (likely(good)) {
-		copy_value(buffer, entry_key + key_bytes, value_bytes);
+		bytes_copy(buffer, entry_key + key_bytes, value_bytes);
 		if (length != NULL)
 			*length = value_bytes;
 		frequency_use(&cache->region, (struct octet *)(uintptr_t)&home->frequency[i]);

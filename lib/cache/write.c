@@ -3,6 +3,7 @@
  * set, add, replace, cas, get-and-set, append, touch, delete, mset: each says what is special to it and leaves the rest
  * to put_run().
  */
+#include "cache/plain.h"
 #include "cache/write.h"
 #include "cache/watch.h"
 
@@ -85,11 +86,22 @@ enum larder_status set_call(struct larder *cache, uint32_t ns, const void *key, 
 	return write_end(cache, a, put, status);
 }
 
-enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+static __attribute__((noinline)) enum larder_status set_any(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms)
 {
 	struct put put = { .mode = LARDER_SET, .ttl_ms = ttl_ms };
 	return set_call(cache, ns, key, key_bytes, value, value_bytes, &put);
+}
+
+enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		const void *value, size_t value_bytes, int64_t ttl_ms)
+{
+	bool forever = ttl_ms == LARDER_TTL_NONE || ttl_ms == LARDER_TTL_DEFAULT;
+	bool small = hash_is_short(key_bytes) && value_bytes - 1 < LENS_VALUE_MAX;
+	if (likely(ns == 0) && forever && likely(small) && likely(cache != NULL && key != NULL && value != NULL)
+			&& likely(put_plain(cache, key, key_bytes, value, (uint32_t)value_bytes)))
+		return LARDER_OK;
+	return set_any(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
 }
 
 enum larder_status larder_add(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,

@@ -99,13 +99,6 @@ static enum entry_status entry_status_now(const struct entry *e)
 
 bool entry_abort(const struct entry *e) { return entry_decide(e, ENTRY_ABORTED); }
 
-struct retired entry_retired(const struct actor *a, const struct entry *e)
-{
-	uint64_t w = load_acquire(region_segword(a->region, region_segment_of(a->region, e->place)));
-	return (struct retired){ .place = e->place, .inc = segword_inc(w), .units = e->units,
-		.kind = retire_kind(segword_pool(w), segword_class(w)) };
-}
-
 /* The segment's life cannot end while we hold e's place, so what entry_retired() reads belongs to it. */
 bool slot_empty(struct actor *a, struct word *slot, uint64_t seen, const struct entry *e)
 {
@@ -236,16 +229,6 @@ enum search index_find_for_change(struct actor *a, const struct key *k, struct f
 }
 
 /* ---- Changes ------------------------------------------------------------------------------------------------------------------------ */
-
-bool index_replace(struct actor *a, const struct key *k, struct found *f, const struct room *room)
-{
-	struct retired old = entry_retired(a, &f->entry);
-	/* PUBLISH (release), and RETIRE: the old place leaves the index before any scan. */
-	if (!cas_seq_cst(f->slot, f->word, slot_word(hash_tag(k->hash), room->place.place, room->place.inc)))
-		return false;
-	retire_place(a, &old);
-	return true;
-}
 
 static void count_removed(struct actor *a, const struct entry *e, enum counter why)
 {

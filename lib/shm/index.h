@@ -162,8 +162,24 @@ enum search index_find_for_change(struct actor *a, const struct key *k, struct f
 
 /* ---- Changing: each is one CAS ---------------------------------------------------------------------------------------------- */
 
+/* The place of an entry as the retired lists take it. */
+static inline struct retired entry_retired(const struct actor *a, const struct entry *e)
+{
+	uint64_t w = load_acquire(region_segword(a->region, region_segment_of(a->region, e->place)));
+	return (struct retired){ .place = e->place, .inc = segword_inc(w), .units = e->units,
+		.kind = retire_kind(segword_pool(w), segword_class(w)) };
+}
+
 /* Puts a COMMITTED entry in the place of the one found. */
-bool index_replace(struct actor *a, const struct key *k, struct found *f, const struct room *room);
+static inline bool index_replace(struct actor *a, const struct key *k, struct found *f, const struct room *room)
+{
+	struct retired old = entry_retired(a, &f->entry);
+	/* PUBLISH (release), and RETIRE: the old place leaves the index before any scan. */
+	if (!cas_seq_cst(f->slot, f->word, slot_word(hash_tag(k->hash), room->place.place, room->place.inc)))
+		return false;
+	retire_place(a, &old);
+	return true;
+}
 /* Takes the entry found out of its slot; the place goes to our retired list.  why: the counter to raise. */
 bool index_remove(struct actor *a, const struct found *f, enum counter why);
 
@@ -181,8 +197,6 @@ bool index_make_hole(struct actor *a, const struct key *k);
 struct word *index_slot_of(const struct region *r, uint64_t hash, uint64_t place, uint64_t inc, struct octet **frequency);
 /* CAS slot → 0 of an entry that is held; on success its place is ours, and is retired. */
 bool slot_empty(struct actor *a, struct word *slot, uint64_t seen, const struct entry *e);
-/* The place of an entry as the retired lists take it. */
-struct retired entry_retired(const struct actor *a, const struct entry *e);
 /* Aborts an entry that is PENDING.  False: somebody decided it already. */
 bool entry_abort(const struct entry *e);
 

@@ -20,6 +20,8 @@ struct lens {
 	uint64_t places;             /* where an entry of LENS_VALUE_MAX still ends in the arena */
 	const struct word *state;    /* of the cache */
 	const struct word *generation; /* of namespace 0 */
+	uint32_t fields;             /* of a plain entry */
+	uint32_t key_offset;         /* of its key, in bytes */
 	uint64_t head_mask;
 	uint64_t head[8];            /* of a COMMITTED plain entry with a key of 9 .. 16 bytes, its value's length left out */
 };
@@ -32,6 +34,7 @@ static inline void lens_set(struct lens *l, const struct region *r, uint64_t rea
 {
 	*l = (struct lens){ .flip = { hash_flip_first(r->geo.hash_seed), hash_flip_last(r->geo.hash_seed) }, .ready = ready,
 		.groups = r->geo.groups, .group_bytes = sizeof(struct shm_group), .home_mask = (GROUP_HOMES - 1) * sizeof(struct shm_bucket),
+		.fields = fields, .key_offset = entry_fixed_bytes(fields),
 		.index = (const unsigned char *)r->index, .arena = r->arena, .keys = r->arena + entry_fixed_bytes(fields),
 		.places = r->places - (LENS_VALUE_MAX + 64) / UNIT_BYTES,
 		.state = &region_super(r)->state, .generation = &region_namespace(r, 0)->generation,

@@ -14,12 +14,56 @@
 
 #define RETIRED_UNITS (256u * 1024 / UNIT_BYTES)
 
-/* Takes over a place that this participant's CAS took out of its slot. */
-void retire_place(struct actor *a, const struct retired *place);
 /* A place that was never in any slot: nobody can name it. */
 void retire_unused(struct actor *a, const struct retired *place);
+/* Moves what nobody names from the retired places to the ready ones. */
+cold void retire_scan(struct actor *a);
+/* Takes over a place that this participant's CAS took out of its slot. */
+static inline void retire_at(struct actor *a, uint64_t place, uint64_t inc, uint32_t units, uint16_t kind)
+{
+	struct retire *l = &a->retire;
+#if LARDER_FAULT == 5
+	retire_unused(a, &(struct retired){ .place = place, .inc = inc, .units = units, .kind = kind });
+	return;
+#endif
+	struct retired *at = &l->retired[l->retired_count++];
+	at->place = place;
+	at->inc = inc;
+	at->units = units;
+	at->kind = kind;
+	l->retired_units += units;
+	if (unlikely(l->retired_count == RETIRED_BATCH) || unlikely(l->retired_units > RETIRED_UNITS))
+		retire_scan(a);
+}
+static inline void retire_place(struct actor *a, const struct retired *p) { retire_at(a, p->place, p->inc, p->units, p->kind); }
+static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return (units * 31u + kind * 7u) & (READY_CHAINS - 1); }
+static inline void place_expect(const struct region *r, const struct retired *place)
+{
+	const char *line = (const char *)region_entry(r, place->place);
+	for (uint32_t at = 0; at < place->units && at < 4 * LINE_UNITS; at += LINE_UNITS)
+		__builtin_prefetch(line + at * UNIT_BYTES, 1);
+}
 /* The newest ready place of exactly these units and kind. */
-bool retire_take(struct actor *a, uint32_t units, uint16_t kind, struct retired *taken);
+static inline bool retire_take(struct actor *a, uint32_t units, uint16_t kind, uint64_t *place, uint64_t *inc)
+{
+	struct retire *l = &a->retire;
+	for (uint16_t *link = &l->chain[retire_chain(units, kind)]; *link != 0; link = &l->ready[*link - 1].next) {
+		uint32_t number = *link;
+		struct retired *node = &l->ready[number - 1];
+		if (unlikely(node->units != units) || unlikely(node->kind != kind))
+			continue;
+		*place = node->place;
+		*inc = node->inc;
+		uint16_t next = node->next;
+		*link = next;
+		node->next = (uint16_t)l->free_node;
+		l->free_node = number;
+		if (likely(next != 0)) /* its lines will be written next: by then they should be here */
+			place_expect(a->region, &l->ready[next - 1]);
+		return true;
+	}
+	return false;
+}
 
 /* ---- Rooms (segment.c) -------------------------------------------------------------------------------------------------- */
 
@@ -35,8 +79,32 @@ struct room {
 /* Ten seconds, two minutes, half an hour, six hours, longer; class 0 never expires. */
 unsigned class_of_ttl(const struct region *r, uint64_t ttl_ms);
 
-/* A ready place of this size and kind for an overwrite; false if there is none. */
-bool room_reuse(struct actor *a, uint32_t units, unsigned pool, unsigned class, struct room *room);
+/* Names the segment of a place that is to be written again, and looks whether it may still be written to. */
+static inline bool place_hold(struct actor *a, uint64_t place, uint64_t inc)
+{
+	uint32_t segment = region_segment_of(a->region, place);
+	hazard_name(a, HAZARD_SEGMENT, segment);
+	uint64_t w = load_seq_cst(region_segword(a->region, segment));
+	bool open = segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED;
+	return likely(open) && likely(segword_inc(w) == inc);
+}
+/* A ready place of this size and kind for an overwrite, held; false if there is none. */
+static inline bool place_reuse(struct actor *a, uint32_t units, uint16_t kind, uint64_t *place, uint64_t *inc)
+{
+	while (retire_take(a, units, kind, place, inc))
+		if (likely(place_hold(a, *place, *inc)))
+			return true;
+	return false;
+}
+/* The same as a room. */
+static inline bool room_reuse(struct actor *a, uint32_t units, unsigned pool, unsigned class, struct room *room)
+{
+	struct retired p = { .units = units, .kind = retire_kind(pool, class) };
+	if (!place_reuse(a, units, p.kind, &p.place, &p.inc))
+		return false;
+	*room = (struct room){ .shm = region_entry(a->region, p.place), .segment = region_segment_of(a->region, p.place), .place = p, .reused = true };
+	return true;
+}
 
 enum room_need {
 	NEED_NORMAL,   /* leave the survivors' reserve alone */
@@ -47,9 +115,39 @@ bool room_append(struct actor *a, uint32_t units, unsigned pool, unsigned class,
 
 /* Before the first byte is written: the reuse count that the entry's head is to carry.  Whoever reads without a hazard
  * finds it odd from here on until the head is stored. */
-uint64_t room_open(struct room *room);
+static inline uint64_t entry_reopen(struct shm_entry *shm)
+{
+	uint64_t odd = head_reuse(load_hint(&shm->head)) | 1;
+	store_hint(&shm->head, odd << HEAD_REUSE_SHIFT);
+	/* REUSE (release): the odd count is seen by all who see a byte of what is written next. */
+	fence_release();
+	return (odd + 1) & 0xffff;
+}
+static inline uint64_t room_open(struct room *room) { return room->reused ? entry_reopen(room->shm) : 0; }
+/* True if the segment's expiry word says that it holds what lives as long as `latest` (TIME_MASK: for ever). */
+static inline bool segment_lasts(uint64_t word, uint64_t inc, uint64_t latest)
+{
+	return word >> TIME_BITS == (inc & (UINT64_MAX >> TIME_BITS)) && (word & TIME_MASK) >= latest;
+}
+cold void segment_raise_expiry(struct shm_segment *s, uint64_t inc, uint64_t latest);
+static inline void segment_outlast(const struct region *r, uint32_t segment, uint64_t inc, uint64_t latest)
+{
+	struct shm_segment *s = region_segment(r, segment);
+	if (unlikely(!segment_lasts(load_acquire(&s->expiry), inc, latest)))
+		segment_raise_expiry(s, inc, latest);
+}
+void segment_note_start(const struct region *r, uint32_t segment, uint64_t inc, uint64_t unit);
 /* The entry is written: head stored, expiry of the segment raised, start noted.  Then it may be published. */
-void room_seal_entry(struct actor *a, struct room *room, uint64_t head, uint64_t expiry);
+static inline void room_seal_entry(struct actor *a, struct room *room, uint64_t head, uint64_t expiry)
+{
+	struct region *r = a->region;
+	segment_outlast(r, room->segment, room->place.inc, expiry == 0 ? TIME_MASK : expiry);
+	/* PUBLISH (release): all bytes of the entry are written before its head, and that before the slot that reveals it. */
+	store_release(&room->shm->head, head);
+	if (!room->reused && !room->written)
+		segment_note_start(r, room->segment, room->place.inc, room->place.place & (geo_units(&r->geo) - 1));
+	room->written = true;
+}
 /* The writer hazard ends; the entry is published. */
 static inline void room_leave(struct actor *a) { hazard_clear(a, HAZARD_SEGMENT); }
 /* Gives up a room that was never published. */

@@ -6,8 +6,6 @@
 
 #define NAMED_MAX 512u
 
-static uint32_t chain_of(uint32_t units, uint32_t kind) { return (units * 31u + kind * 7u) & (READY_CHAINS - 1); }
-
 static void ready_push(struct retire *l, const struct retired *place)
 {
 	uint32_t node;
@@ -19,26 +17,10 @@ static void ready_push(struct retire *l, const struct retired *place)
 	} else {
 		return; /* forgotten: it comes back with its segment */
 	}
-	uint32_t chain = chain_of(place->units, place->kind);
+	uint32_t chain = retire_chain(place->units, place->kind);
 	l->ready[node] = *place;
 	l->ready[node].next = l->chain[chain];
 	l->chain[chain] = (uint16_t)(node + 1);
-}
-
-bool retire_take(struct actor *a, uint32_t units, uint16_t kind, struct retired *taken)
-{
-	struct retire *l = &a->retire;
-	for (uint16_t *link = &l->chain[chain_of(units, kind)]; *link != 0; link = &l->ready[*link - 1].next) {
-		uint32_t node = *link - 1u;
-		if (l->ready[node].units != units || l->ready[node].kind != kind)
-			continue;
-		*taken = l->ready[node];
-		*link = taken->next;
-		l->ready[node].next = (uint16_t)l->free_node;
-		l->free_node = node + 1;
-		return true;
-	}
-	return false;
 }
 
 static bool is_named(const uint64_t *names, uint32_t n, uint64_t place)
@@ -56,7 +38,7 @@ static bool is_named(const uint64_t *names, uint32_t n, uint64_t place)
 
 /* The batch is full: what nobody names is ready, what is named waits for the next scan, and when the lists overflow it
  * is forgotten.  Its own name counts: a place that a pin of this very thread holds must not be reused either. */
-static cold void retire_scan(struct actor *a)
+void retire_scan(struct actor *a)
 {
 	struct retire *l = &a->retire;
 	uint64_t names[NAMED_MAX];
@@ -71,19 +53,6 @@ static cold void retire_scan(struct actor *a)
 	}
 	l->retired_count = kept;
 	l->retired_units = 0;
-}
-
-void retire_place(struct actor *a, const struct retired *place)
-{
-	struct retire *l = &a->retire;
-#if LARDER_FAULT == 5
-	ready_push(l, place);
-	return;
-#endif
-	l->retired[l->retired_count++] = *place;
-	l->retired_units += place->units;
-	if (unlikely(l->retired_count == RETIRED_BATCH || l->retired_units > RETIRED_UNITS))
-		retire_scan(a);
 }
 
 void retire_unused(struct actor *a, const struct retired *place) { ready_push(&a->retire, place); }

@@ -42,15 +42,11 @@ unsigned class_of_ttl(const struct region *r, uint64_t ttl_ms)
 
 static uint64_t expiry_word(uint64_t inc, uint64_t expiry) { return inc << TIME_BITS | expiry; }
 
-static void segment_raise_expiry(struct shm_segment *s, uint64_t inc, uint64_t expiry)
+cold void segment_raise_expiry(struct shm_segment *s, uint64_t inc, uint64_t latest)
 {
-	uint64_t latest = expiry == 0 ? TIME_MASK : expiry;
 	for (;;) { /* progress: a lost CAS means that another writer raised it */
 		uint64_t seen = load_acquire(&s->expiry);
-		bool ours = seen >> TIME_BITS == (inc & (UINT64_MAX >> TIME_BITS));
-		if (ours && (seen & TIME_MASK) >= latest)
-			return;
-		if (cas_acq_rel(&s->expiry, seen, expiry_word(inc, latest)))
+		if (segment_lasts(seen, inc, latest) || cas_acq_rel(&s->expiry, seen, expiry_word(inc, latest)))
 			return;
 	}
 }
@@ -61,7 +57,7 @@ uint64_t segment_expiry(const struct region *r, uint32_t segment, uint64_t inc)
 	return seen >> TIME_BITS == (inc & (UINT64_MAX >> TIME_BITS)) ? seen & TIME_MASK : TIME_MASK;
 }
 
-static void segment_note_start(const struct region *r, uint32_t segment, uint64_t inc, uint64_t unit)
+void segment_note_start(const struct region *r, uint32_t segment, uint64_t inc, uint64_t unit)
 {
 	uint64_t line = unit / LINE_UNITS, tag = inc << STARTS_TAG_SHIFT, bit = UINT64_C(1) << line % STARTS_PER_WORD;
 	struct word *w = &region_starts(r, segment)[line / STARTS_PER_WORD];
@@ -213,54 +209,6 @@ bool room_append(struct actor *a, uint32_t units, unsigned pool, unsigned class,
 	}
 	hazard_clear(a, HAZARD_SEGMENT);
 	return false;
-}
-
-/* ---- Using a place again -------------------------------------------------------------------------------------------------------- */
-
-static bool reuse_at(struct actor *a, const struct retired *place, struct room *room)
-{
-	struct region *r = a->region;
-	uint32_t segment = region_segment_of(r, place->place);
-	hazard_name(a, HAZARD_SEGMENT, segment);
-	uint64_t w = load_seq_cst(region_segword(r, segment));
-	bool open = segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED;
-	if (!open || segword_inc(w) != place->inc)
-		return false;
-	*room = (struct room){ .shm = region_entry(r, place->place), .segment = segment, .place = *place, .reused = true };
-	return true;
-}
-
-bool room_reuse(struct actor *a, uint32_t units, unsigned pool, unsigned class, struct room *room)
-{
-	struct retired place;
-	while (retire_take(a, units, retire_kind(pool, class), &place))
-		if (likely(reuse_at(a, &place, room)))
-			return true;
-	return false;
-}
-
-/* ---- Writing --------------------------------------------------------------------------------------------------------------------- */
-
-uint64_t room_open(struct room *room)
-{
-	if (!room->reused)
-		return 0;
-	uint64_t odd = (head_reuse(load_hint(&room->shm->head)) | 1) & 0xffff;
-	store_hint(&room->shm->head, odd << HEAD_REUSE_SHIFT);
-	/* REUSE (release): the odd count is seen by all who see a byte of what is written next. */
-	fence_release();
-	return (odd + 1) & 0xffff;
-}
-
-void room_seal_entry(struct actor *a, struct room *room, uint64_t head, uint64_t expiry)
-{
-	struct region *r = a->region;
-	segment_raise_expiry(region_segment(r, room->segment), room->place.inc, expiry);
-	/* PUBLISH (release): all bytes of the entry are written before its head, and that before the slot that reveals it. */
-	store_release(&room->shm->head, head);
-	if (!room->reused && !room->written)
-		segment_note_start(r, room->segment, room->place.inc, room->place.place & (geo_units(&r->geo) - 1));
-	room->written = true;
 }
 
 void room_abandon(struct actor *a, struct room *room)

@@ -408,7 +408,7 @@ static void number_key(struct scene *scene)
 	struct call_key *key = &scene->board->key;
 
 	key->ns = scene->board->operation->traits & STEP_OWN_NS ? scene->own_ns : 0;
-	key->bytes = (size_t)snprintf(key->text, sizeof key->text, "k%" PRIu64,
+	key->bytes = (size_t)snprintf(key->text, sizeof key->text, "the.key.%" PRIu64,
 			scene->board->operation->traits & STEP_FRESH_NS ? scene->board->point % NAMES : scene->board->point);
 }
 

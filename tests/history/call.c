@@ -65,6 +65,15 @@ static void run_lease(struct larder *cache, const struct call_key *key, const st
 	call->out.length = (uint32_t)length;
 }
 
+static void run_short(struct larder *cache, const struct call_key *key, const struct call_buffers *buffers,
+		struct lin_call *call)
+{
+	size_t length = 0;
+
+	call->status = larder_get(cache, key->ns, key->text, key->bytes, buffers->out, buffers->out_capacity, &length);
+	call->out.length = (uint32_t)length;
+}
+
 static void run_get(struct larder *cache, const struct call_key *key, const struct call_buffers *buffers,
 		struct lin_call *call)
 {
@@ -74,6 +83,8 @@ static void run_get(struct larder *cache, const struct call_key *key, const stru
 		run_many(cache, key, buffers, call);
 	else if (buffers->manner == CALL_LEASE)
 		run_lease(cache, key, buffers, call);
+	else if (buffers->manner == CALL_SHORT)
+		run_short(cache, key, buffers, call);
 	else
 		run_copy(cache, key, buffers, call);
 }
@@ -101,6 +112,10 @@ static void run_write(struct larder *cache, const struct call_key *key, const st
 
 	if (buffers->manner == CALL_MANY) {
 		run_set_many(cache, key, buffers, call);
+		return;
+	}
+	if (buffers->manner == CALL_SHORT && call->kind == LIN_SET) {
+		call->status = larder_set(cache, key->ns, key->text, key->bytes, buffers->in, call->in.length, call->ttl_ms);
 		return;
 	}
 	options.ttl_ms = call->ttl_ms;

@@ -22,6 +22,7 @@ enum call_manner {
 	CALL_COPY,
 	CALL_PIN,
 	CALL_MANY,
+	CALL_SHORT,         /* the get and set that tell nothing but the value */
 	CALL_LEASE,         /* get: takes the lease where it misses, which leaves the key as absent as it was */
 	CALL_LEASE_SET,     /* add: sets by the lease whose token is `expected`; one that is gone makes it a call that does nothing */
 	CALL_LEASE_RELEASE, /* of LIN_NONE */

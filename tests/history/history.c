@@ -76,7 +76,7 @@ static bool is_counter(unsigned key)
 static void name_key(const struct round *round, unsigned number, struct call_key *key)
 {
 	key->ns = number < FLUSHED_KEYS || number == KEYS ? round->flushed_ns : 0;
-	key->bytes = (size_t)snprintf(key->text, sizeof key->text, "h%" PRIu64 ".%u", round->number, number);
+	key->bytes = (size_t)snprintf(key->text, sizeof key->text, "history.%" PRIu64 ".%u", round->number, number);
 }
 
 static void choose_value(struct player *player, unsigned number, const struct call_key *key, struct lin_call *call)
@@ -125,6 +125,7 @@ static void describe(struct player *player, unsigned number, const struct call_k
 /* The note is whole before it counts, and the answer whole before it has a response. */
 static void make_call(struct player *player, unsigned number)
 {
+	static const enum call_manner manners[] = { CALL_PIN, CALL_COPY, CALL_SHORT, CALL_SHORT };
 	struct call_buffers buffers = { .in = player->in, .out = player->out, .out_capacity = sizeof player->out };
 	unsigned at = atomic_load(&player->lane->count);
 	struct lin_call *note = &player->lane->notes[at].call, call;
@@ -133,7 +134,7 @@ static void make_call(struct player *player, unsigned number)
 
 	name_key(player->round, number, &key);
 	describe(player, number, &key, &call);
-	buffers.manner = rng_below(&player->rng, 3) == 0 ? CALL_PIN : CALL_COPY;
+	buffers.manner = manners[rng_below(&player->rng, 4)];
 	player->lane->notes[at].key = number;
 	call.invoke = now_ns();
 	*note = call;

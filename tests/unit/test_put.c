@@ -213,3 +213,58 @@ Test(put, a_call_leaves_no_hazard_behind)
 		cr_assert_eq(load_hint(&a->self->hazard[i]), 0, "hazard %u", i);
 	kit_release(a);
 }
+
+/* ---- The plain put: every length of key that it takes, and what it must leave to the general way ----------------------------------- */
+
+static void plain_read(const char *key, size_t key_bytes, const unsigned char *value, size_t value_bytes)
+{
+	unsigned char got[512];
+	size_t length = 0;
+	ok(larder_get(cache, 0, key, key_bytes, got, sizeof got, &length));
+	cr_assert_eq(length, value_bytes);
+	cr_assert_arr_eq(got, value, value_bytes);
+}
+
+Test(put, short_keys_of_every_length_take_values_of_every_length_over_and_over)
+{
+	const char text[17] = "0123456789abcdef";
+	unsigned char value[512];
+	for (unsigned round = 0; round < 40; round++)
+		for (size_t key_bytes = 8; key_bytes <= 16; key_bytes++)
+			for (size_t bytes = 1; bytes <= 300; bytes += 1 + bytes / 8) {
+				memset(value, (int)(round + key_bytes * 3 + bytes), bytes);
+				value[0] = (unsigned char)round;
+				ok(larder_set(cache, 0, text, key_bytes, value, bytes, LARDER_TTL_NONE));
+				plain_read(text, key_bytes, value, bytes);
+				value[bytes - 1] ^= 1; /* of the same length: over what is there */
+				ok(larder_set(cache, 0, text, key_bytes, value, bytes, LARDER_TTL_NONE));
+				plain_read(text, key_bytes, value, bytes);
+			}
+	struct larder_stat s = stat_now();
+	cr_assert_gt(s.reused_bytes, 0);
+	cr_assert_eq(s.damage, 0);
+}
+
+Test(put, an_overwrite_without_end_takes_the_end_of_what_was_there)
+{
+	struct larder_meta meta;
+	size_t length;
+	char got[64];
+	for (unsigned i = 0; i < 3000; i++) { /* until there are places to be used again */
+		ok(larder_set(cache, 0, "ten bytes.", 10, "0123456789", 10, i % 2 ? 60000 : LARDER_TTL_NONE));
+		ok(larder_get_with(cache, 0, "ten bytes.", 10, got, sizeof got, &length, 0, &meta));
+		cr_assert_eq(meta.ttl_left_ms == LARDER_TTL_NONE, i % 2 == 0);
+		cr_assert_neq(meta.version, 0);
+		cr_assert_neq(meta.created_at_ms, 0);
+	}
+}
+
+Test(put, an_overwrite_after_a_flush_is_seen)
+{
+	for (unsigned i = 0; i < 3000; i++)
+		ok(larder_set(cache, 0, "ten bytes.", 10, "0123456789", 10, LARDER_TTL_NONE));
+	ok(larder_flush(cache, 0));
+	cr_assert_eq(larder_exists(cache, 0, "ten bytes.", 10), LARDER_MISS);
+	ok(larder_set(cache, 0, "ten bytes.", 10, "9876543210", 10, LARDER_TTL_NONE));
+	plain_read("ten bytes.", 10, (const unsigned char *)"9876543210", 10);
+}

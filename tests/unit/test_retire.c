@@ -21,7 +21,7 @@ static unsigned retire_many(struct actor *a, uint64_t first, unsigned n, uint32_
 
 static bool take(struct actor *a, uint32_t units, struct retired *p)
 {
-	return retire_take(a, units, retire_kind(POOL_SMALL, 0), p);
+	return retire_take(a, units, retire_kind(POOL_SMALL, 0), &p->place, &p->inc);
 }
 
 Test(retire, nothing_is_ready_before_a_whole_batch_was_retired)
@@ -66,8 +66,8 @@ Test(retire, only_the_size_and_kind_asked_for_is_handed_out)
 	other.kind = retire_kind(POOL_MAIN, 2);
 	retire_unused(a, &other);
 	cr_assert_not(take(a, 4, &p));
-	cr_assert_not(retire_take(a, 5, other.kind, &p));
-	cr_assert(retire_take(a, 4, other.kind, &p));
+	cr_assert_not(retire_take(a, 5, other.kind, &p.place, &p.inc));
+	cr_assert(retire_take(a, 4, other.kind, &p.place, &p.inc));
 	cr_assert_eq(p.place, 9000);
 	kit_release(a);
 }
