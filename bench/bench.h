@@ -76,6 +76,7 @@ int attached_run(const struct bench_options *options, struct report *report);
 int attach_run(const struct bench_options *options, struct report *report);
 int manager_run(const struct bench_options *options, struct report *report);
 int tiered_run(const struct bench_options *options, struct report *report);
+int guarantee_run(const struct bench_options *options, struct report *report);
 int ablation_run(const struct bench_options *options, struct report *report);
 int replay_run(const struct bench_options *options, struct report *report);
 int selfcheck_run(const struct bench_options *options, struct report *report);

@@ -36,6 +36,7 @@ static const struct question questions[] = {
 	{ "attach", "time to attach, up to 10 GiB", attach_run, false },
 	{ "manager", "what the manager costs a get, and a set", manager_run, false },
 	{ "tiered", "what a tier costs a hit, and a set behind; with LARDER_REDIS_URL a miss and a set through", tiered_run, false },
+	{ "guarantees", "what each guarantee costs a get, in this program's own memory", guarantee_run, false },
 	{ "ablation", "what counters, hazards, frequencies and the clock cost per get", ablation_run, false },
 	{ "replay", "replay TRACE...: miss ratio beside simulated caches", replay_run, true },
 	{ "selfcheck", "selfcheck [TRACE...]: this program's parts against known figures", selfcheck_run, true },
