@@ -142,7 +142,7 @@ static void actor_make_ready(struct actor *actor)
 	memset(key, 'r', key_bytes);
 	for (unsigned i = 0; i < READY_OVERWRITES; i++)
 		if (larder_set(actor->cache, actor->board->key.ns, key, key_bytes, value, actor->board->operation->new_bytes, LARDER_TTL_NONE) != LARDER_OK)
-			_exit(22);
+			_exit(24);
 	(void)larder_delete(actor->cache, actor->board->key.ns, key, key_bytes);
 }
 
