@@ -5,11 +5,20 @@
  * ghost earns it at once; main gives one more round for each use. What is larger than all of small is not taken in
  * unless a ghost asks for it. A set of a present object replaces it in place and is no use. (As in libCacheSim,
  * threshold 2.)
+ *
+ * And larder's variant of it: uses in small count from when the object is ripe, after RIPE_PERCENT of the capacity were put in and
+ * moved since it was, and then one is enough; whatever fits is taken in.
  */
 #include "simulate.h"
 
 enum { SMALL = 1, MAIN = 2, GHOST = 3 };
-enum { PROMOTE_USES = 2, USES_MAX = 3 };
+enum { PROMOTE_USES = 2, PROMOTE_USES_RIPE = 1, USES_MAX = 3, RIPE_PERCENT = 3 };
+
+static bool ripens(const struct sim *sim) { return sim->policy == &sim_larder; }
+static bool is_young(const struct sim *sim, const struct sim_object *object)
+{
+	return ripens(sim) && object->queue == SMALL && (sim->clock - object->born) * 100 < sim->capacity * RIPE_PERCENT;
+}
 
 static uint64_t main_bytes(const struct sim *sim)
 {
@@ -22,7 +31,7 @@ static bool s3fifo_get(struct sim *sim, uint32_t object)
 
 	if (found->queue != SMALL && found->queue != MAIN)
 		return false;
-	if (found->uses < USES_MAX)
+	if (found->uses < USES_MAX && !is_young(sim, found))
 		found->uses++;
 	return true;
 }
@@ -37,8 +46,9 @@ static void evict_small(struct sim *sim)
 {
 	uint32_t object = sim->queues[SMALL].oldest;
 
-	if (sim->objects[object].uses >= PROMOTE_USES) {
+	if (sim->objects[object].uses >= (ripens(sim) ? PROMOTE_USES_RIPE : PROMOTE_USES)) {
 		sim->objects[object].uses = 0;
+		sim->clock += sim->objects[object].size;
 		sim_move(sim, MAIN, object);
 		return;
 	}
@@ -55,6 +65,7 @@ static void evict_main(struct sim *sim)
 		return;
 	}
 	sim->objects[object].uses--;
+	sim->clock += sim->objects[object].size;
 	sim_move(sim, MAIN, object);
 }
 
@@ -85,12 +96,15 @@ static void s3fifo_set(struct sim *sim, uint32_t object, uint32_t size)
 		ghost = one->queue == GHOST;
 	}
 	sim_take(sim, object);
-	if (!ghost && size >= sim->capacity - main_bytes(sim))
+	if (!ghost && !ripens(sim) && size >= sim->capacity - main_bytes(sim))
 		return;
 	make_room(sim, size);
 	one->size = size;
 	one->uses = 0;
+	one->born = sim->clock;
+	sim->clock += size;
 	sim_push(sim, ghost ? MAIN : SMALL, object);
 }
 
 const struct sim_policy sim_s3fifo = { "S3-FIFO", s3fifo_get, s3fifo_set, sim_take };
+const struct sim_policy sim_larder = { "larder's, by object", s3fifo_get, s3fifo_set, sim_take };

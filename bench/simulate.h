@@ -16,6 +16,7 @@
 #define SIM_NONE UINT32_MAX
 
 struct sim_object {
+	uint64_t born; /* sim_larder: of the clock */
 	uint32_t older, newer; /* neighbours in the queue */
 	uint32_t size;
 	uint8_t queue;
@@ -34,6 +35,7 @@ struct sim {
 	struct sim_queue queues[SIM_QUEUES];
 	double target; /* ARC: bytes that the recent side should have */
 	uint32_t hand; /* SIEVE */
+	uint64_t clock; /* sim_larder: bytes put in and moved so far */
 };
 
 struct sim_policy {
@@ -44,6 +46,7 @@ struct sim_policy {
 };
 
 extern const struct sim_policy sim_lru, sim_arc, sim_sieve, sim_s3fifo;
+extern const struct sim_policy sim_larder; /* larder's own, by object: what its segments change is not in it */
 extern const struct sim_policy *const sim_policies[]; /* NULL-terminated */
 
 int sim_new(struct sim *sim, const struct sim_policy *policy, uint64_t capacity, uint32_t objects);

@@ -33,6 +33,7 @@
 	X(flush) \
 	X(stat) \
 	X(monitor) \
+	X(mrc) \
 	X(check) \
 	X(doctor) \
 	X(dump) \

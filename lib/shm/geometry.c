@@ -59,7 +59,7 @@ _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UIN
 #define TRACE_WORDS_MIN 512u /* fewer say nothing */
 #define TRACE_WORDS_MAX (1u << 18)
 #define TRACE_SHIFT_MAX 24u
-#define TRACE_ENTRIES 8u /* words of the trace for each key in the cache that is traced: history for a cache of four times the size */
+#define TRACE_ENTRIES 8u /* words of the trace for each key in the cache that is traced: enough to warm simulated caches up */
 
 /* Head and optional fields of an entry of the usual kind: the head, and with it version, time of creation and expiry. */
 #define ENTRY_OVERHEAD_BYTES 24u

@@ -10,6 +10,11 @@
  *     worker work CACHE          says "ready", then records operations until it is killed
  *     worker serve CACHE         says "ready", then gets, of which nine in ten are found, sets now and then, and records
  *                                how long some gets took, as a manager does, until it is killed
+ *     worker zipf CACHE KEYS REQUESTS SEED
+ *                                gets one of KEYS keys of 100 to 299 bytes, skewed as Zipf's law has it (0.8), and sets it if it is
+ *                                not there; in between, two of ten, keys of the namespace "once" that never come again
+ *     worker trace CACHE FILE SCALE
+ *                                gets, and sets if it is not there, each key of a file of pairs (u32 number, u32 bytes), bytes / SCALE
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
  *
  * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
@@ -18,10 +23,12 @@
 #include <larder/monitor.h>
 
 #include <err.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { KEYS = 4000, REPEATS_MAX = 12000 };
 
@@ -132,6 +139,72 @@ static _Noreturn void serve_on(struct larder *cache)
 	}
 }
 
+/* As a program uses a cache in front of something slow. */
+static void want(struct larder *cache, uint32_t ns, unsigned long number, size_t bytes)
+{
+	static char value[1 << 20];
+	char key[32];
+	int length = snprintf(key, sizeof key, "key:%lu", number);
+
+	if (larder_get(cache, ns, key, (size_t)length, value, sizeof value, NULL) != LARDER_MISS)
+		return;
+	enum larder_status status = larder_set(cache, ns, key, (size_t)length, value, bytes < sizeof value ? bytes : sizeof value, LARDER_TTL_NONE);
+	check(status == LARDER_TOO_LARGE ? LARDER_OK : status);
+}
+
+static unsigned long draw(const double *sums, unsigned long keys, unsigned *seed)
+{
+	double at = ((double)rand_r(seed) + 0.5) / ((double)RAND_MAX + 1) * sums[keys - 1];
+	unsigned long low = 0, high = keys - 1;
+
+	while (low < high) {
+		unsigned long middle = (low + high) / 2;
+		if (sums[middle] < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void zipf(struct larder *cache, unsigned long keys, unsigned long requests, unsigned seed)
+{
+	double *sums = malloc(keys * sizeof *sums), sum = 0;
+	unsigned long first = seed * 1000000000ul;
+	uint32_t once;
+
+	if (!sums)
+		errx(1, "no memory");
+	check(larder_namespace(cache, "once", &once));
+	for (unsigned long i = 0; i < keys; i++)
+		sums[i] = sum += pow((double)(i + 1), -0.8);
+	for (unsigned long i = 0; i < requests; i++) {
+		unsigned long number = draw(sums, keys, &seed);
+		if (i % 10 < 2)
+			want(cache, once, first + i, 150);
+		else
+			want(cache, 0, number, 100 + number * 7 % 200);
+		if (i % 1000 == 0) /* who follows must get a turn */
+			usleep(500);
+	}
+	free(sums);
+}
+
+static void trace(struct larder *cache, const char *path, unsigned long scale)
+{
+	FILE *in = fopen(path, "r");
+	uint32_t pair[2];
+
+	if (!in)
+		err(1, "%s", path);
+	for (unsigned n = 0; fread(pair, sizeof *pair, 2, in) == 2; n++) {
+		want(cache, 0, pair[0], pair[1] / scale + 1);
+		if (n % 1000 == 0) /* who follows must get a turn */
+			usleep(1000);
+	}
+	fclose(in);
+}
+
 /* Some values are larger than a segment of a small cache. */
 static size_t compose(char *value, const char *key)
 {
@@ -169,6 +242,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | repeat CACHE COUNT | record CACHE | work CACHE |\n"
+			"       zipf CACHE KEYS REQUESTS SEED | trace CACHE FILE SCALE |\n"
 			"       write CACHE SEED");
 	if (larder_open(argv[2], 0, &cache) < 0)
 		errx(1, "%s", larder_message());
@@ -178,6 +252,10 @@ int main(int argc, char **argv)
 		fill(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "ask") && argc == 4)
 		ask(cache, strtoul(argv[3], NULL, 10));
+	else if (!strcmp(argv[1], "zipf") && argc == 6)
+		zipf(cache, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), (unsigned)strtoul(argv[5], NULL, 10));
+	else if (!strcmp(argv[1], "trace") && argc == 5)
+		trace(cache, argv[3], strtoul(argv[4], NULL, 10));
 	else if (!strcmp(argv[1], "repeat") && argc == 4)
 		repeat(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "record"))

@@ -182,7 +182,7 @@ Test(geometry, instruments_asked_for_are_had)
 	}
 }
 
-Test(geometry, one_traced_key_in_so_many_leaves_history_for_four_times_the_size)
+Test(geometry, one_traced_key_in_so_many_leaves_eight_accesses_for_each)
 {
 	for (uint64_t bytes = 16 * MIB; bytes <= UINT64_C(1) << 38; bytes *= 2) {
 		struct larder_options o = LARDER_OPTIONS_INIT;
