@@ -159,7 +159,7 @@ static bool unescape(char *text)
 /* The text of a namespace's name, of at most 64 bytes. */
 static bool copy_name(struct bytes bytes, char *name)
 {
-	if (bytes.count > 64 || memchr(bytes.data, 0, bytes.count))
+	if (bytes.count > 64 || (bytes.count && memchr(bytes.data, 0, bytes.count)))
 		return false;
 	memcpy(name, bytes.count ? (const char *)bytes.data : "", bytes.count);
 	name[bytes.count] = '\0';
@@ -352,7 +352,11 @@ static int import_text(struct import *import, bool csv)
 static int import_from(struct import *import, const char *format)
 {
 	if (!strcmp(format, "redis"))
+#ifdef LARDER_REDIS
 		return import_redis(import);
+#else
+		usage_error("'%s': this larder was built without hiredis, and so without Redis", import->source);
+#endif
 	if (!strcmp(format, "memcached"))
 		return import_memcached(import);
 	if (!strcmp(format, "dump"))

@@ -19,7 +19,9 @@ static bool decode(char *text)
 		bool escaped = *text == '%';
 		const char *high = escaped && text[1] ? strchr(digits, text[1]) : NULL;
 		const char *low = high && text[2] ? strchr(digits, text[2]) : NULL;
-		char c = low ? (char)((high - digits) % 16 << 4 | (low - digits) % 16) : *text;
+		char c = *text;
+		if (low)
+			c = (char)(unsigned char)((unsigned)(high - digits) % 16 * 16 + (unsigned)(low - digits) % 16);
 		if ((escaped && !low) || !c)
 			return false;
 		*to++ = c;

@@ -242,7 +242,7 @@ def what_is_set_anew_while_memcached_is_read_is_never_kept_too_long():
         server.file.flush()
         with subprocess.Popen([LARDER, "import", "--json", "--from", server.url(), str(cache)], stdout=subprocess.PIPE) as importer:
             while importer.poll() is None:
-                server.file.write(b"".join(b"set %d 0 100 3 noreply\r\nnew\r\n" % RANDOM.randrange(count) for _ in range(200)))
+                server.file.write(b"".join(b"set %d 0 3600 3 noreply\r\nnew\r\n" % RANDOM.randrange(count) for _ in range(200)))
                 server.file.flush()
             said = json.loads(importer.stdout.read())
         assert importer.returncode == FOUND and said["bad"] == 0 and said["imported"] > 0, said
