@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "import.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -421,9 +422,10 @@ static bool import_object(struct import *import, const char *at, json_t *object)
 
 static bool is_blank(const char *text, size_t bytes)
 {
-	while (bytes && memchr(" \t\r\n", text[bytes - 1], 4))
-		bytes--;
-	return !bytes;
+	for (size_t i = 0; i < bytes; i++)
+		if (!isspace((unsigned char)text[i]))
+			return false;
+	return true;
 }
 
 /* False: stop. */
