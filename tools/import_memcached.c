@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * larder import, memcached (1.4.31 or later): `lru_crawler metadump all` on one connection names keys with their expiry
- * and cas number; `gets` on another brings the values.  A value whose cas number is no longer that of the dump has been
- * set anew, its expiry is not known, and it is skipped: a cache may lack an entry, but must not keep it too long.
+ * larder import, memcached (1.4.31 or later): `lru_crawler metadump hash` (or all) on one connection names keys with
+ * their expiry and cas number; `gets` on another brings the values.  A value whose cas number is no longer that of the
+ * dump has been set anew, its expiry is not known, and it is skipped: a cache may lack an entry, but must not keep it
+ * too long.
  *
  * A line of the dump is  key=URI-ENCODED exp=SECONDS|-1 la=... cas=... fetch=... cls=... size=...  and the last one
  * END.
@@ -37,6 +38,7 @@ struct source {
 	struct import *import;
 	struct import_url url;
 	FILE *dump, *values;
+	bool lists; /* the server knows no other walk */
 	struct wanted batch[BATCH_KEYS];
 	unsigned count;
 	unsigned char *value;
@@ -259,30 +261,55 @@ static bool take_name(struct source *source, const char *line, int *code)
 	return ++source->count < BATCH_KEYS || fetch_batch(source, code);
 }
 
-static bool ask_for_dump(const struct source *source)
+/* A walk along the hash table finds every key; one along the lists, which is all that older servers have, passes over
+ * some that are moved between two lists meanwhile. */
+static bool ask_for_dump(const struct source *source, bool lists)
 {
-	fputs("lru_crawler metadump all\r\n", source->dump);
+	fprintf(source->dump, "lru_crawler metadump %s\r\n", lists ? "all" : "hash");
 	return !fflush(source->dump);
+}
+
+static bool begins(const char *line, const char *word)
+{
+	return !strncmp(line, word, strlen(word));
+}
+
+static bool is_refusal(const char *line)
+{
+	return begins(line, "ERROR") || begins(line, "CLIENT_ERROR") || begins(line, "BADCLASS") ||
+			begins(line, "BUSY");
+}
+
+/* After a refusal: waits for somebody else's walk to end, or asks for one along the lists.  False: there is nothing
+ * left to try. */
+static bool ask_again(struct source *source, const char *line, unsigned *busy)
+{
+	static const struct timespec pause = { .tv_nsec = 100000000 };
+
+	if (begins(line, "BUSY")) {
+		nanosleep(&pause, NULL);
+		return ++*busy < BUSY_TRIES && ask_for_dump(source, source->lists);
+	}
+	if (source->lists)
+		return false;
+	source->lists = true;
+	return ask_for_dump(source, true);
 }
 
 static int import_all(struct source *source)
 {
-	static const struct timespec pause = { .tv_nsec = 100000000 };
 	char line[LINE_MAX_BYTES];
+	unsigned busy = 0;
 	int code = TOOL_OK;
 
-	if (!ask_for_dump(source))
+	if (!ask_for_dump(source, false))
 		return complain_stream(source, source->dump);
-	for (unsigned busy = 0; read_line(source->dump, line, sizeof line);) {
+	while (read_line(source->dump, line, sizeof line)) {
 		if (!strcmp(line, "END"))
 			return fetch_batch(source, &code) ? TOOL_OK : code;
-		if (!strncmp(line, "BUSY", 4) && busy++ < BUSY_TRIES) {
-			nanosleep(&pause, NULL);
-			if (!ask_for_dump(source))
-				break;
-			continue;
-		}
-		if (!strncmp(line, "ERROR", 5) || !strncmp(line, "CLIENT_ERROR", 12) || !strncmp(line, "BUSY", 4)) {
+		if (is_refusal(line)) {
+			if (ask_again(source, line, &busy))
+				continue;
 			complain("%s: lru_crawler metadump: %s", source->import->source, line);
 			return TOOL_FAILED;
 		}

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 from kit import (DAMAGED, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, USAGE, Cache, Skip, lines, main, run, show, temporary,
@@ -224,13 +225,52 @@ def memcached_values_come_with_flags_and_time_to_live():
 @test
 def every_key_of_a_large_memcached_arrives():
     with Memcached() as server, Cache("--size", "32m") as cache:
-        count = 20000
+        count = 100000
         server.file.write(b"".join(b"set key:%d 0 0 %d noreply\r\n%s\r\n" % (i, len(str(i)), str(i).encode())
                                    for i in range(count)))
         server.send("set key:last 0 0 1", b"x")
         said = bring(cache, server.url(), "--prefix-strip", "key:", "-N", "from memcached")
         assert said["imported"] == count + 1 and said["skipped"] == 0, said
         assert {entry["key"] for entry in lines("ls", "-N", "from memcached", cache)} == {*map(str, range(count)), "last"}
+
+
+class OldMemcached:
+    """Says what a server says that knows no walk along the hash table: a stand-in, since Debian has none so old."""
+
+    def __init__(self):
+        self.path = temporary()
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(self.path))
+        self.socket.listen()
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        for connection in self.socket.accept()[0], self.socket.accept()[0]:
+            threading.Thread(target=self.answer, args=[connection.makefile("rwb")], daemon=True).start()
+
+    @staticmethod
+    def answer(stream):
+        busy = True
+        for line in stream:
+            if line == b"lru_crawler metadump hash\r\n":
+                stream.write(b"CLIENT_ERROR invalid argument\r\n")
+            elif line == b"lru_crawler metadump all\r\n" and busy:
+                stream.write(b"BUSY currently processing crawler request\r\n")
+                busy = False
+            elif line.startswith(b"lru_crawler"):
+                stream.write(b"key=a exp=-1 la=1 cas=7 fetch=no cls=1 size=60\r\nnonsense\r\n"
+                             b"key=b%20c exp=-1 la=1 cas=8 fetch=no cls=1 size=60\r\nEND\r\n")
+            else:
+                assert line == b"gets a\r\n", line
+                stream.write(b"VALUE a 3 5 7\r\nhello\r\nEND\r\n")
+            stream.flush()
+
+
+@test
+def an_old_memcached_is_asked_in_the_old_way():
+    with Cache() as cache:
+        said = bring(cache, f"memcached://{OldMemcached().path}", expect=DAMAGED)
+        assert said["imported"] == 1 and said["bad"] == 2 and run("get", cache, "a") == b"hello", (said, run.said)
 
 
 @test
