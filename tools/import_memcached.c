@@ -5,6 +5,9 @@
  * dump has been set anew, its expiry is not known, and it is skipped: a cache may lack an entry, but must not keep it
  * too long.
  *
+ * The dump is taken whole, into a file without a name, before the first value is asked for: the server's walk holds
+ * locks while it waits for its reader, and a reader who waits for one of these items waits for ever.
+ *
  * A line of the dump is  key=URI-ENCODED exp=SECONDS|-1 la=... cas=... fetch=... cls=... size=...  and the last one
  * END.
  */
@@ -37,7 +40,7 @@ struct wanted {
 struct source {
 	struct import *import;
 	struct import_url url;
-	FILE *dump, *values;
+	FILE *dump, *values, *spool;
 	bool lists; /* the server knows no other walk */
 	struct wanted batch[BATCH_KEYS];
 	unsigned count;
@@ -296,27 +299,43 @@ static bool ask_again(struct source *source, const char *line, unsigned *busy)
 	return ask_for_dump(source, true);
 }
 
-static int import_all(struct source *source)
+/* Copies the dump to the spool, its END left out. */
+static int take_dump(struct source *source)
 {
 	char line[LINE_MAX_BYTES];
 	unsigned busy = 0;
-	int code = TOOL_OK;
 
 	if (!ask_for_dump(source, false))
 		return complain_stream(source, source->dump);
 	while (read_line(source->dump, line, sizeof line)) {
 		if (!strcmp(line, "END"))
-			return fetch_batch(source, &code) ? TOOL_OK : code;
-		if (is_refusal(line)) {
-			if (ask_again(source, line, &busy))
-				continue;
+			return fflush(source->spool) ? complain_errno("cannot write a temporary file") : TOOL_OK;
+		if (!is_refusal(line)) {
+			fprintf(source->spool, "%s\n", line);
+			continue;
+		}
+		if (!ask_again(source, line, &busy)) {
 			complain("%s: lru_crawler metadump: %s", source->import->source, line);
 			return TOOL_FAILED;
 		}
-		if (!take_name(source, line, &code))
-			return code;
 	}
 	return complain_stream(source, source->dump);
+}
+
+static int import_all(struct source *source)
+{
+	char line[LINE_MAX_BYTES];
+	int code = take_dump(source);
+
+	if (code != TOOL_OK)
+		return code;
+	rewind(source->spool);
+	while (read_line(source->spool, line, sizeof line))
+		if (!take_name(source, line, &code))
+			return code;
+	if (ferror(source->spool))
+		return complain_errno("cannot read a temporary file");
+	return fetch_batch(source, &code) ? TOOL_OK : code;
 }
 
 int import_memcached(struct import *import)
@@ -330,12 +349,17 @@ int import_memcached(struct import *import)
 	import_url_open(&source->url, import->source, "11211");
 	source->dump = connect_to(source);
 	source->values = source->dump ? connect_to(source) : NULL;
-	if (source->values)
+	source->spool = source->values ? tmpfile() : NULL;
+	if (source->spool)
 		code = import_all(source);
+	else if (source->values)
+		code = complain_errno("cannot make a temporary file");
 	if (source->dump)
 		fclose(source->dump);
 	if (source->values)
 		fclose(source->values);
+	if (source->spool)
+		fclose(source->spool);
 	import_url_close(&source->url);
 	free(source->value);
 	free(source);
