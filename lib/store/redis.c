@@ -33,8 +33,8 @@ struct redis {
 	struct redis_options options;
 	struct slots slots;
 	struct generations generations;
-	struct word counters[REDIS_COUNTER_COUNT];
-	struct larder_store *near;
+	struct tally tally;
+	struct pointer near; /* struct larder_store */
 };
 
 /* ---- Settings -------------------------------------------------------------------------------------------------------- */
@@ -137,7 +137,8 @@ static void redis_close(void *self)
 	struct redis *redis = self;
 
 	slots_free(&redis->slots);
-	larder_store_release(&redis->near);
+	struct larder_store *near = pointer_load_acquire(&redis->near);
+	larder_store_release(&near);
 	free(redis);
 }
 
@@ -147,17 +148,16 @@ static enum larder_status redis_open(const struct larder_setting_value *values, 
 
 	if (!redis)
 		return LARDER_NO_MEMORY;
+	(void)pointer_cas_acq_rel(&redis->tally.words, NULL, redis->tally.own);
 	enum larder_status status = take_options(values, &redis->options);
 	if (!status)
-		status = slots_make(&redis->slots, &redis->options, redis->counters);
+		status = slots_make(&redis->slots, &redis->options, &redis->tally);
 	if (status) {
 		free(redis);
 		return status;
 	}
-	redis->near = larder_store_hold(values[REDIS_NEAR].store);
-	struct larder *cache = larder_store_cache(redis->near);
-	if (cache)
-		status = redis_share(redis, cache);
+	if (values[REDIS_NEAR].store)
+		status = redis_share(redis, values[REDIS_NEAR].store);
 	if (status)
 		redis_close(redis);
 	else
@@ -173,6 +173,21 @@ struct redis *redis_of(const struct larder_store *store)
 const struct redis_options *redis_options_of(const struct redis *redis)
 {
 	return &redis->options;
+}
+
+struct tally *redis_tally(struct redis *redis)
+{
+	return &redis->tally;
+}
+
+struct slots *redis_slots(struct redis *redis)
+{
+	return &redis->slots;
+}
+
+bool redis_is_shared(const struct redis *redis)
+{
+	return tally_words(&redis->tally) != redis->tally.own;
 }
 
 const char *redis_prefix(const struct redis *redis)
@@ -236,24 +251,52 @@ bool redis_key_parse(const struct redis *redis, const char *text, size_t bytes, 
 	return true;
 }
 
+static void build_generation(struct batch *batch, void *arg)
+{
+	size_t length;
+
+	(void)batch_key(batch, arg, &length);
+}
+
+enum larder_status redis_generation(struct redis *redis, const struct larder_name *ns, uint64_t *generation)
+{
+	struct larder_store_key key = { .ns = ns, .bytes = "", .count = 0 };
+	struct batch_small small;
+
+	redis_generation_forget(redis, ns);
+	batch_begin_small(&small, &redis->slots, &redis->generations, redis_deadline_ns(redis));
+	enum larder_status status = batch_run(&small.batch, build_generation, &key);
+	batch_free(&small.batch);
+	*generation = load_hint(&redis->generations.number[ns->index]);
+	return status;
+}
+
 void redis_generation_forget(struct redis *redis, const struct larder_name *ns)
 {
 	store_hint(&redis->generations.asked_at_ns[ns->index], 0);
 }
 
-enum larder_status redis_share(struct redis *redis, struct larder *cache)
+enum larder_status redis_share(struct redis *redis, struct larder_store *near)
 {
-	for (unsigned i = 0; i < slots_node_count(&redis->slots); i++) {
-		struct redis_node *node = slots_node(&redis->slots, i);
-		char name[BOARD_NAME_BYTES + 1];
-		struct word *words;
-		snprintf(name, sizeof name, "breaker:%.100s", node->text);
-		enum larder_status status = board_find(&cache->region, name, &words);
-		if (status)
-			return status;
-		breaker_share(&node->breaker, words);
+	struct larder *cache = larder_store_cache(near);
+	char name[BOARD_NAME_BYTES + 1];
+	struct word *words;
+
+	if (!cache) {
+		message_set("store kind redis: near = a store of kind %s, which has no segment; name one of kind shm",
+				larder_store_kind_of(near)->name);
+		return LARDER_INVALID;
 	}
-	return LARDER_OK;
+	struct larder_store *held = larder_store_hold(near);
+	if (!pointer_cas_acq_rel(&redis->near, NULL, held)) {
+		larder_store_release(&held);
+		return LARDER_OK;
+	}
+	snprintf(name, sizeof name, "redis:%.*s", (int)BOARD_NAME_BYTES - 6, slots_node(&redis->slots, 0)->text);
+	enum larder_status status = board_find(&cache->region, name, &words);
+	if (!status)
+		(void)pointer_cas_acq_rel(&redis->tally.words, redis->tally.own, words); /* NAMED (release) */
+	return status ? status : slots_share(&redis->slots, &cache->region);
 }
 
 /* ---- Values ---------------------------------------------------------------------------------------------------------- */
@@ -938,7 +981,7 @@ static enum larder_status redis_health(void *self, struct larder_health *health)
 
 static struct larder *redis_cache(void *self)
 {
-	return larder_store_cache(((struct redis *)self)->near);
+	return larder_store_cache(pointer_load_acquire(&((struct redis *)self)->near));
 }
 
 const struct larder_store_kind store_redis = {

@@ -20,6 +20,10 @@ struct redis;
 struct redis *redis_of(const struct larder_store *store);
 const struct redis_options *redis_options_of(const struct redis *redis);
 
+struct tally *redis_tally(struct redis *redis);
+struct slots *redis_slots(struct redis *redis);
+bool redis_is_shared(const struct redis *redis);
+
 /* ---- Commands -------------------------------------------------------------------------------------------------------- */
 
 /* The moment by which a call that begins now has to be over. */
@@ -45,13 +49,16 @@ struct redis_place {
 bool redis_key_parse(const struct redis *redis, const char *text, size_t bytes, struct redis_place *place);
 /* What all keys of this store begin with; "" for all keys there are. */
 const char *redis_prefix(const struct redis *redis);
+/* The generation of a namespace, asked of the server if need be; 0: it was never cleared. */
+enum larder_status redis_generation(struct redis *redis, const struct larder_name *ns, uint64_t *generation);
 /* The generation of a namespace was seen to change, or may have: the next call asks the server. */
 void redis_generation_forget(struct redis *redis, const struct larder_name *ns);
 
 /* ---- Sharing --------------------------------------------------------------------------------------------------------- */
 
-/* Breaker and counters of this store live in the segment of `cache` from now on, for all processes that share it: rows
- * "breaker:..." and "redis:..." of its board.  To be called before the first operation.  LARDER_OK; LARDER_NO_ROOM. */
-enum larder_status redis_share(struct redis *redis, struct larder *cache);
+/* Breakers and counters of this store live in the segment of `near` from now on, for all processes that share it: rows
+ * "breaker:HOST:PORT" and "redis:HOST:PORT" of its board.  Holds `near` until it is closed.  A second time does nothing.
+ * LARDER_OK; LARDER_NO_ROOM; LARDER_INVALID (a store without a segment). */
+enum larder_status redis_share(struct redis *redis, struct larder_store *near);
 
 #endif

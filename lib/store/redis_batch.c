@@ -205,7 +205,7 @@ static void restore(struct batch *batch, const struct batch_ask *ask)
 
 	batch_begin_small(&small, batch->slots, batch->generations, batch->deadline_ns);
 	if (!batch_raise(&small.batch, ask->ns, (int64_t)ask->generation, false))
-		redis_count(batch->slots->counters, REDIS_COUNT_generations_restored);
+		redis_count(batch->slots->tally, REDIS_COUNT_generations_restored);
 	batch_free(&small.batch);
 }
 
@@ -227,13 +227,33 @@ static enum larder_status learn(struct batch *batch, const struct batch_ask *ask
 	return LARDER_OK;
 }
 
+/* In a cluster the generation lies with one master and the keys with all: where that one does not answer, the others need not
+ * stand still at once.  What was known a moment ago holds for as long as a failover takes. */
+static bool may_guess(const struct batch *batch, const struct batch_ask *ask)
+{
+	uint64_t at = load_hint(&batch->generations->asked_at_ns[ask->ns->index]);
+
+	return batch->options->url.cluster && batch->requests[ask->request].status == LARDER_UNREACHABLE && at
+			&& wire_now_ns() - (int64_t)at < BATCH_GUESS_NS;
+}
+
+/* The first failure of all: of what was asked, or of an answer to a question for a generation. */
 static enum larder_status learn_all(struct batch *batch, bool *again)
 {
 	enum larder_status status = LARDER_OK;
 
-	for (size_t i = 0; i < batch->ask_count && !status; i++)
-		if (batch->asks[i].request != NOT_ASKED && !batch->requests[batch->asks[i].request].status)
-			status = learn(batch, &batch->asks[i], again);
+	for (size_t i = 0; i < batch->ask_count && !status; i++) {
+		const struct batch_ask *ask = &batch->asks[i];
+		if (ask->request == NOT_ASKED)
+			continue;
+		struct redis_request *request = &batch->requests[ask->request];
+		if (!request->status)
+			status = learn(batch, ask, again);
+		else if (may_guess(batch, ask))
+			request->status = LARDER_OK;
+	}
+	for (size_t i = 0; i < batch->count && !status; i++)
+		status = batch->requests[i].status;
 	return status;
 }
 
@@ -243,10 +263,10 @@ enum larder_status batch_run(struct batch *batch, batch_build *build, void *arg)
 		bool again = false;
 		batch_free(batch);
 		build(batch, arg);
-		enum larder_status status = redis_run(batch->slots, batch->requests, batch->count, batch->deadline_ns);
-		enum larder_status learned = learn_all(batch, &again);
-		if (learned || !again)
-			return status ? status : learned;
+		(void)redis_run(batch->slots, batch->requests, batch->count, batch->deadline_ns);
+		enum larder_status status = learn_all(batch, &again);
+		if (status || !again)
+			return status;
 	}
 	message_set("redis: the namespace was cleared %u times during one call", TRIES_MAX);
 	return LARDER_CONTENDED;

@@ -19,6 +19,9 @@ struct generations {
 	struct word number[LARDER_NAMES_MAX], asked_at_ns[LARDER_NAMES_MAX];
 };
 
+/* How long a generation holds in a cluster where the node that has it does not answer. */
+#define BATCH_GUESS_NS INT64_C(10000000000)
+
 /* Arena bytes for one key in one namespace, and for a number. */
 #define BATCH_KEY_BYTES(key_bytes) (2 * 344u + (key_bytes) + 64u)
 

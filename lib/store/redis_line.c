@@ -289,7 +289,7 @@ static void redis_line_identity(const struct larder_store *far, char *text, size
 	snprintf(text, room, "redis %s %s", address, redis_prefix(redis));
 }
 
-static void redis_line_share(struct larder_store *far, struct larder *near) { (void)redis_share(redis_of(far), near); }
+static void redis_line_share(struct larder_store *far, struct larder_store *near) { (void)redis_share(redis_of(far), near); }
 
 static const char *redis_line_refuses(const struct larder_store *far)
 {

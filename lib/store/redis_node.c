@@ -12,7 +12,7 @@
 
 /* ---- Making ---------------------------------------------------------------------------------------------------------- */
 
-struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct word *counters)
+struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct tally *tally)
 {
 	struct redis_node *node = aligned_alloc(64, (sizeof *node + 63) / 64 * 64);
 
@@ -25,11 +25,23 @@ struct redis_node *node_make(const struct redis_address *address, const struct r
 	}
 	node->address = *address;
 	node->options = options;
-	node->counters = counters;
+	node->tally = tally;
 	url_show(address, node->text, sizeof node->text);
 	breaker_make(&node->breaker, &options->breaker);
 	(void)node_resolve(node, true);
 	return node;
+}
+
+enum larder_status node_share(struct redis_node *node, const struct region *board)
+{
+	char name[BOARD_NAME_BYTES + 1];
+	struct word *words;
+
+	snprintf(name, sizeof name, "breaker:%.*s", (int)BOARD_NAME_BYTES - 8, node->text);
+	enum larder_status status = board_find(board, name, &words);
+	if (!status)
+		breaker_share(&node->breaker, words);
+	return status;
 }
 
 void node_free(struct redis_node *node)
@@ -76,7 +88,7 @@ enum larder_status node_fault(struct redis_node *node, enum wire_fault fault)
 			node->options->connect_ns / 1000000, node->options->timeout_ns / 1000000);
 	if (fault == WIRE_MEMORY)
 		return LARDER_NO_MEMORY;
-	redis_count(node->counters, counters[fault]);
+	redis_count(node->tally, counters[fault]);
 	return LARDER_UNREACHABLE;
 }
 
@@ -84,7 +96,7 @@ static enum larder_status breaker_is_open(struct redis_node *node)
 {
 	int64_t next_ms;
 
-	redis_count(node->counters, REDIS_COUNT_failed_fast);
+	redis_count(node->tally, REDIS_COUNT_failed_fast);
 	(void)breaker_now(&node->breaker, &next_ms);
 	message_set("redis at %s: its breaker is open (last failure: %s), next try in %" PRId64 " ms", node->text,
 			wire_fault_text((enum wire_fault)(breaker_count(&node->breaker, BREAKER_LAST) % (WIRE_MEMORY + 1u))), next_ms);
@@ -145,7 +157,7 @@ static enum larder_status dial(struct redis_node *node, struct wire *wire, int64
 
 	if (!place) {
 		message_set("redis at %s: the name was not found; larder_store_health() asks the resolver again", node->text);
-		redis_count(node->counters, REDIS_COUNT_connects_failed);
+		redis_count(node->tally, REDIS_COUNT_connects_failed);
 		*fault = WIRE_REFUSED;
 		return LARDER_UNREACHABLE;
 	}
@@ -156,7 +168,7 @@ static enum larder_status dial(struct redis_node *node, struct wire *wire, int64
 	if (status)
 		wire_close(wire);
 	else
-		redis_count(node->counters, REDIS_COUNT_connects);
+		redis_count(node->tally, REDIS_COUNT_connects);
 	return status;
 }
 
@@ -202,7 +214,7 @@ enum larder_status node_take(struct redis_node *node, bool past_breaker, int64_t
 	lease->seat = pool_take(&node->pool, deadline_ns);
 	if (!lease->seat) {
 		breaker_forget(&node->breaker, &lease->pass);
-		redis_count(node->counters, REDIS_COUNT_no_seat);
+		redis_count(node->tally, REDIS_COUNT_no_seat);
 		message_set("redis at %s: all %u connections were in use until the time-out; raise 'pool'", node->text,
 				node->pool.count);
 		return LARDER_UNREACHABLE;

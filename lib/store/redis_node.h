@@ -8,32 +8,34 @@
 #ifndef LARDER_STORE_REDIS_NODE_H
 #define LARDER_STORE_REDIS_NODE_H
 
+#include "shm/board.h"
 #include "store/redis_breaker.h"
 #include "store/redis_pool.h"
 #include "store/redis_url.h"
 
-/* One counter each: COUNT(name, text). */
-#define REDIS_COUNTERS(COUNT) \
-	COUNT(commands, "commands sent") \
-	COUNT(connects, "connections made") \
-	COUNT(connects_failed, "connections that could not be made") \
-	COUNT(timeouts, "calls that got no answer in time") \
-	COUNT(disconnects, "connections that the server ended under a call") \
-	COUNT(garbage, "answers that were not Redis protocol, or of a wrong kind") \
-	COUNT(errors, "answers that were errors") \
-	COUNT(failed_fast, "calls that an open breaker refused") \
-	COUNT(no_seat, "calls that found no free connection in time") \
-	COUNT(moved, "redirections by MOVED") \
-	COUNT(asked, "redirections by ASK") \
-	COUNT(slots_learned, "times the slots of the cluster were learned") \
-	COUNT(generations_restored, "namespace generations that the server had lost")
-
 enum redis_counter {
-#define COUNT(name, text) REDIS_COUNT_##name,
-	REDIS_COUNTERS(COUNT)
-#undef COUNT
+#define LARDER_REDIS_COUNTER(name, text) REDIS_COUNT_##name,
+#include <larder/redis.def>
+#undef LARDER_REDIS_COUNTER
 	REDIS_COUNTER_COUNT
 };
+_Static_assert(REDIS_COUNTER_COUNT <= BOARD_WORDS, "the counters of a store are one row of the board");
+
+/* Counters of one store: its own words, or a row that it shares with other processes. */
+struct tally {
+	struct pointer words; /* struct word[REDIS_COUNTER_COUNT] */
+	struct word own[REDIS_COUNTER_COUNT];
+};
+
+static inline struct word *tally_words(const struct tally *tally)
+{
+	return pointer_load_acquire(&((struct tally *)(uintptr_t)tally)->words); /* NAMED (acquire) */
+}
+
+static inline void redis_count(const struct tally *tally, enum redis_counter counter)
+{
+	(void)add_hint(&tally_words(tally)[counter], 1);
+}
 
 struct redis_options {
 	struct redis_url url;
@@ -57,7 +59,7 @@ struct redis_node {
 	struct seat_pool pool;
 	struct breaker breaker;
 	const struct redis_options *options;
-	struct word *counters;
+	struct tally *tally;
 };
 
 /* A node's connection in the hands of one call. */
@@ -67,7 +69,9 @@ struct node_lease {
 	struct breaker_pass pass;
 };
 
-struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct word *counters);
+/* Its breaker is from now on a row of that board.  LARDER_OK; LARDER_NO_ROOM. */
+enum larder_status node_share(struct redis_node *node, const struct region *board);
+struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct tally *tally);
 /* No thread may be in a call. */
 void node_free(struct redis_node *node);
 
@@ -84,7 +88,5 @@ enum larder_status node_fault(struct redis_node *node, enum wire_fault fault);
 
 /* A connection of the caller's own, greeted, outside of pool and breaker; ended by wire_close(). */
 enum larder_status node_dial(struct redis_node *node, struct wire *wire, int64_t deadline_ns);
-
-static inline void redis_count(struct word *counters, enum redis_counter counter) { (void)add_hint(&counters[counter], 1); }
 
 #endif

@@ -77,7 +77,7 @@ static void leg_begin(struct round *round, struct leg *leg)
 	leg->next = next_of(round, 0, leg->node);
 	for (size_t i = leg->next; i < round->count && !fault; i = next_of(round, i + 1, leg->node)) {
 		fault = append(&leg->lease.seat->wire, &round->requests[i]);
-		redis_count(leg->node->counters, REDIS_COUNT_commands);
+		redis_count(leg->node->tally, REDIS_COUNT_commands);
 	}
 	if (!fault)
 		fault = wire_move(&leg->lease.seat->wire, POLLOUT);
@@ -205,7 +205,7 @@ static bool redirected(struct slots *slots, struct redis_request *request)
 	if (!asked && !moved)
 		return false;
 	struct redis_node *node = slots_redirect(slots, request->node, request->reply->str);
-	redis_count(slots->counters, asked ? REDIS_COUNT_asked : REDIS_COUNT_moved);
+	redis_count(slots->tally, asked ? REDIS_COUNT_asked : REDIS_COUNT_moved);
 	if (!node || !slots->options->url.cluster)
 		return false;
 	freeReplyObject(request->reply);
@@ -230,6 +230,8 @@ static enum larder_status conclude(struct redis_request *requests, size_t count)
 	enum larder_status first = LARDER_OK;
 
 	for (size_t i = 0; i < count; i++) {
+		if (requests[i].reply && requests[i].reply->type == REDIS_REPLY_ERROR)
+			redis_count(requests[i].node->tally, REDIS_COUNT_errors);
 		if (!requests[i].status && !requests[i].reply) {
 			message_set("redis at %s: redirected more than %u times", requests[i].node->text, ROUNDS_MAX);
 			requests[i].status = LARDER_UNREACHABLE;

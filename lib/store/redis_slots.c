@@ -52,6 +52,15 @@ unsigned slots_node_count(const struct slots *slots)
 	return count;
 }
 
+unsigned slots_count(const struct slots *slots, unsigned number)
+{
+	unsigned count = 0;
+
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		count += octet_load_hint(&slots->master[slot]) == number + 1;
+	return count;
+}
+
 static bool same_address(const struct redis_address *a, const struct redis_address *b)
 {
 	return a->port == b->port && !strcmp(a->host, b->host);
@@ -64,9 +73,12 @@ static struct redis_node *node_at(struct slots *slots, unsigned number, const st
 
 	if (there)
 		return there;
-	mine = node_make(address, slots->options, slots->counters);
+	mine = node_make(address, slots->options, slots->tally);
 	if (!mine)
 		return NULL;
+	const struct region *board = pointer_load_acquire(&slots->board);
+	if (board)
+		(void)node_share(mine, board); /* without room on the board, its breaker is this process's own */
 	if (pointer_cas_acq_rel(&slots->nodes[number], NULL, mine)) /* NAMED (release) */
 		return mine;
 	node_free(mine);
@@ -86,11 +98,11 @@ static int node_number(struct slots *slots, const struct redis_address *address)
 	return -1;
 }
 
-enum larder_status slots_make(struct slots *slots, const struct redis_options *options, struct word *counters)
+enum larder_status slots_make(struct slots *slots, const struct redis_options *options, struct tally *tally)
 {
 	memset(slots, 0, sizeof *slots);
 	slots->options = options;
-	slots->counters = counters;
+	slots->tally = tally;
 	for (unsigned i = 0; i < options->url.seed_count; i++) {
 		int number = node_number(slots, &options->url.seeds[i]);
 		if (number < 0) {
@@ -101,6 +113,16 @@ enum larder_status slots_make(struct slots *slots, const struct redis_options *o
 	}
 	octet_store_hint(&slots->stale, options->url.cluster);
 	return LARDER_OK;
+}
+
+enum larder_status slots_share(struct slots *slots, const struct region *board)
+{
+	enum larder_status status = LARDER_OK;
+
+	(void)pointer_cas_acq_rel(&slots->board, NULL, (void *)(uintptr_t)board);
+	for (unsigned i = 0; !status && slots_node(slots, i); i++)
+		status = node_share(slots_node(slots, i), board);
+	return status;
 }
 
 void slots_free(struct slots *slots)
@@ -235,7 +257,7 @@ void slots_learn(struct slots *slots, int64_t deadline_ns)
 		if (!learn_from(slots, slots_node(slots, (first + i) % count), wire_now_ns() + left_ns / (LEARN_NODES + 1)))
 			continue;
 		octet_store_hint(&slots->stale, 0);
-		redis_count(slots->counters, REDIS_COUNT_slots_learned);
+		redis_count(slots->tally, REDIS_COUNT_slots_learned);
 		return;
 	}
 }

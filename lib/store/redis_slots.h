@@ -21,17 +21,23 @@ struct slots {
 	struct word learn_at_ns;  /* not before; moved by CAS, so that one thread learns at a time */
 	struct octet stale;       /* somebody was sent elsewhere: learn when it is time */
 	struct word turn;         /* spreads what may go anywhere */
+	struct pointer board; /* struct region: breakers of nodes are shared through it */
 	const struct redis_options *options;
-	struct word *counters;
+	struct tally *tally;
 };
 
+/* Breakers of all nodes, those to come included, are rows of that board.  LARDER_OK; LARDER_NO_ROOM. */
+enum larder_status slots_share(struct slots *slots, const struct region *board);
+
 /* Nodes of the seeds.  LARDER_OK, LARDER_NO_MEMORY. */
-enum larder_status slots_make(struct slots *slots, const struct redis_options *options, struct word *counters);
+enum larder_status slots_make(struct slots *slots, const struct redis_options *options, struct tally *tally);
 void slots_free(struct slots *slots);
 
 /* The slot of a key, by its hash tag if it has one. */
 int slots_of(const void *key, size_t bytes);
 
+/* Slots that a node is master of. */
+unsigned slots_count(const struct slots *slots, unsigned number);
 unsigned slots_node_count(const struct slots *slots);
 struct redis_node *slots_node(const struct slots *slots, unsigned number);
 

@@ -152,7 +152,7 @@ static enum larder_status parse_local(const char *text, struct redis_url *url)
 	url->seed_count = 1;
 	if (!text[count])
 		return LARDER_OK;
-	if (strncmp(text + count, "?db=", 4))
+	if (strncmp(text + count, "?db=", 4) || !text[count + 4])
 		return wrong("after the path only ?db=n may follow, not", text + count, strlen(text + count));
 	return take_database(text + count + 4, url);
 }

@@ -119,9 +119,12 @@ typedef int element_count;
 /* As hiredis makes arrays, but for sizes that nobody means. */
 static void *bounded_array(const redisReadTask *task, element_count count)
 {
-	const struct wire *wire = task->privdata;
+	struct wire *wire = task->privdata;
 
-	return count > ELEMENTS_MAX ? NULL : wire->usual->createArray(task, count);
+	if (count <= ELEMENTS_MAX)
+		return wire->usual->createArray(task, count);
+	wire->absurd = true;
+	return NULL;
 }
 
 static bool make_reader(struct wire *wire)
@@ -281,7 +284,7 @@ enum wire_fault wire_take(struct wire *wire, redisReply **reply)
 
 	*reply = NULL;
 	if (redisReaderGetReply(wire->reader, &taken) != REDIS_OK)
-		return wire->reader->err == REDIS_ERR_OOM ? WIRE_MEMORY : WIRE_GARBAGE;
+		return wire->reader->err == REDIS_ERR_OOM && !wire->absurd ? WIRE_MEMORY : WIRE_GARBAGE;
 	*reply = taken;
 	return WIRE_FINE;
 }

@@ -33,6 +33,7 @@ struct wire {
 	int fd; /* -1: closed */
 	redisReader *reader;
 	redisReplyObjectFunctions functions, *usual; /* the reader's, with a bound on arrays; those of hiredis */
+	bool absurd; /* an array of a size that nobody means was announced */
 	char *out; /* commands; [sent, filled) is still to be sent */
 	size_t sent, filled, room;
 	void *tls; /* of redis_tls.c; NULL in the clear */

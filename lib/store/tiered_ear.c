@@ -398,7 +398,7 @@ enum larder_status tier_ear_open(struct tier *tier)
 
 	if (kind) {
 		kind->identity(tier->far, identity, sizeof identity);
-		kind->share(tier->far, tier->near.cache);
+		kind->share(tier->far, tier->near_store);
 	}
 	enum larder_status status = tier_words_find(&tier->words, tier->near.cache, identity);
 	if (tier->listener == TIER_LISTEN_NO)

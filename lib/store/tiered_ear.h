@@ -34,7 +34,7 @@ struct tier_line_kind {
 	/* What tells this far store from others, as text. */
 	void (*identity)(const struct larder_store *far, char *text, size_t room);
 	/* Whatever the far store wants to share among the processes of the near cache. */
-	void (*share)(struct larder_store *far, struct larder *near);
+	void (*share)(struct larder_store *far, struct larder_store *near);
 	/* NULL, or why this one cannot be listened to, with the remedy. */
 	const char *(*refuses)(const struct larder_store *far);
 	/* Connects, and has changes reported from now on.  LARDER_OK; a failure, with a message. */

@@ -166,7 +166,7 @@ static void far_identity(const struct larder_store *far, char *text, size_t room
 	snprintf(text, room, "far of test");
 }
 
-static void far_share(struct larder_store *far, struct larder *near)
+static void far_share(struct larder_store *far, struct larder_store *near)
 {
 	(void)far;
 	(void)near;
