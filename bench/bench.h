@@ -78,6 +78,7 @@ int manager_run(const struct bench_options *options, struct report *report);
 int tiered_run(const struct bench_options *options, struct report *report);
 int guarantee_run(const struct bench_options *options, struct report *report);
 int ablation_run(const struct bench_options *options, struct report *report);
+int redis_run(const struct bench_options *options, struct report *report); /* where hiredis is */
 int replay_run(const struct bench_options *options, struct report *report);
 int selfcheck_run(const struct bench_options *options, struct report *report);
 

@@ -38,6 +38,9 @@ static const struct question questions[] = {
 	{ "tiered", "what a tier costs a hit, and a set behind; with LARDER_REDIS_URL a miss and a set through", tiered_run, false },
 	{ "guarantees", "what each guarantee costs a get, in this program's own memory", guarantee_run, false },
 	{ "ablation", "what counters, hazards, frequencies and the clock cost per get", ablation_run, false },
+#ifdef HAVE_HIREDIS
+	{ "redis", "the store kind redis beside bare hiredis: get, set, a hundred in one go", redis_run, false },
+#endif
 	{ "replay", "replay TRACE...: miss ratio beside simulated caches", replay_run, true },
 	{ "selfcheck", "selfcheck [TRACE...]: this program's parts against known figures", selfcheck_run, true },
 };

@@ -42,6 +42,7 @@
 	X(migrate) \
 	X(exporter) \
 	X(top) \
+	X(redis) \
 	X(help)
 
 enum tool_exit {
