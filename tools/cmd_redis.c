@@ -59,7 +59,8 @@ static int print_ping(const struct request *request, uint64_t times[], uint32_t 
 		json_object_set_new(object, "most_ns", json_number(times[count - 1]));
 		return json_print(object, false);
 	}
-	printf("%s: %" PRIu32 " times, round trip %.1f us (%.1f .. %.1f)\n", health->text, count, (double)times[count / 2] / 1000,
+	uint64_t median = times[count / 2];
+	printf("%s: %" PRIu32 " times, round trip %.1f us (%.1f .. %.1f)\n", health->text, count, (double)median / 1000,
 			(double)times[0] / 1000, (double)times[count - 1] / 1000);
 	return TOOL_OK;
 }

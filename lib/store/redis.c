@@ -41,7 +41,8 @@ struct redis {
 
 enum redis_setting { REDIS_URL, REDIS_PREFIX, REDIS_TIMEOUT, REDIS_CONNECT_TIMEOUT, REDIS_CLIENT_NAME, REDIS_POOL, REDIS_ENVELOPE,
 	REDIS_TTL, REDIS_GENERATION_AGE, REDIS_REPLICA_READS, REDIS_NEAR, REDIS_BREAKER_FAILURES, REDIS_BREAKER_WINDOW,
-	REDIS_BREAKER_LEAST, REDIS_BREAKER_MOST, REDIS_SETTINGS };
+	REDIS_BREAKER_LEAST, REDIS_BREAKER_MOST, REDIS_TLS_CA, REDIS_TLS_CERT, REDIS_TLS_KEY, REDIS_TLS_NAME, REDIS_TLS_VERIFY,
+	REDIS_SETTINGS };
 
 static const struct larder_setting_rule rules[REDIS_SETTINGS] = {
 	[REDIS_URL] = { .key = "url", .usual = "redis://127.0.0.1:6379",
@@ -72,6 +73,12 @@ static const struct larder_setting_rule rules[REDIS_SETTINGS] = {
 		.usual = "100ms", .text = "the first probe comes after this; the time doubles with each that fails" },
 	[REDIS_BREAKER_MOST] = { .key = "breaker-retry-most", .type = LARDER_SETTING_DURATION, .least = 1, .most = 3600000,
 		.usual = "1s", .text = "probes are no further apart than this" },
+	[REDIS_TLS_CA] = { .key = "tls-ca", .usual = "", .text = "rediss://: file of certificates to trust; empty: the system's" },
+	[REDIS_TLS_CERT] = { .key = "tls-cert", .usual = "", .text = "rediss://: file of our own certificate, where the server asks" },
+	[REDIS_TLS_KEY] = { .key = "tls-key", .usual = "", .text = "rediss://: file of its key" },
+	[REDIS_TLS_NAME] = { .key = "tls-name", .usual = "", .text = "rediss://: whose certificate it has to be; empty: the host's" },
+	[REDIS_TLS_VERIFY] = { .key = "tls-verify", .type = LARDER_SETTING_BOOL, .usual = "yes",
+		.text = "rediss://: no: trust whoever answers" },
 };
 
 static enum larder_status take_text(const struct larder_setting_value *values, enum redis_setting which, char *text, size_t room)
@@ -100,12 +107,27 @@ static enum larder_status check_options(const struct redis_options *options)
 		message_set("store kind redis: replica-reads = yes needs a cluster; write the url as redis+cluster://host:port");
 		return LARDER_INVALID;
 	}
-	if (options->url.tls) {
-		message_set("store kind redis: rediss:// needs TLS, which this larder was built without (hiredis %d.%d); use redis:// through "
-				"a tunnel (stunnel), or build with hiredis 1.0 or later", HIREDIS_MAJOR, HIREDIS_MINOR);
-		return LARDER_UNSUPPORTED;
-	}
 	return LARDER_OK;
+}
+
+static enum larder_status take_tls(const struct larder_setting_value *values, struct redis_options *options)
+{
+	struct tls_options tls = { .verify = values[REDIS_TLS_VERIFY].number };
+	enum larder_status status = take_text(values, REDIS_TLS_CA, tls.ca, sizeof tls.ca);
+
+	if (!status)
+		status = take_text(values, REDIS_TLS_CERT, tls.cert, sizeof tls.cert);
+	if (!status)
+		status = take_text(values, REDIS_TLS_KEY, tls.key, sizeof tls.key);
+	if (!status)
+		status = take_text(values, REDIS_TLS_NAME, tls.name, sizeof tls.name);
+	for (enum redis_setting i = REDIS_TLS_CA; !status && !options->url.tls && i <= REDIS_TLS_VERIFY; i++) {
+		if (!values[i].given)
+			continue;
+		message_set("store kind redis: %s is for TLS, and the url is not; write it as rediss://...", rules[i].key);
+		status = LARDER_INVALID;
+	}
+	return status || !options->url.tls ? status : tls_context_make(&tls, &options->tls);
 }
 
 static enum larder_status take_options(const struct larder_setting_value *values, struct redis_options *options)
@@ -127,7 +149,9 @@ static enum larder_status take_options(const struct larder_setting_value *values
 		.window_ms = values[REDIS_BREAKER_WINDOW].number, .least_ms = values[REDIS_BREAKER_LEAST].number,
 		.most_ms = values[REDIS_BREAKER_MOST].number, .probe_ms = values[REDIS_TIMEOUT].number + 20,
 		.clock_offset_ms = clock_offset_ms() };
-	return status ? status : check_options(options);
+	if (!status)
+		status = check_options(options);
+	return status ? status : take_tls(values, options);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------ */
@@ -137,6 +161,7 @@ static void redis_close(void *self)
 	struct redis *redis = self;
 
 	slots_free(&redis->slots);
+	tls_context_free(redis->options.tls);
 	struct larder_store *near = pointer_load_acquire(&redis->near);
 	larder_store_release(&near);
 	free(redis);
@@ -153,6 +178,7 @@ static enum larder_status redis_open(const struct larder_setting_value *values, 
 	if (!status)
 		status = slots_make(&redis->slots, &redis->options, &redis->tally);
 	if (status) {
+		tls_context_free(redis->options.tls);
 		free(redis);
 		return status;
 	}
@@ -279,7 +305,6 @@ void redis_generation_forget(struct redis *redis, const struct larder_name *ns)
 enum larder_status redis_share(struct redis *redis, struct larder_store *near)
 {
 	struct larder *cache = larder_store_cache(near);
-	char name[BOARD_NAME_BYTES + 1];
 	struct word *words;
 
 	if (!cache) {
@@ -292,8 +317,7 @@ enum larder_status redis_share(struct redis *redis, struct larder_store *near)
 		larder_store_release(&held);
 		return LARDER_OK;
 	}
-	snprintf(name, sizeof name, "redis:%.*s", (int)BOARD_NAME_BYTES - 6, slots_node(&redis->slots, 0)->text);
-	enum larder_status status = board_find(&cache->region, name, &words);
+	enum larder_status status = node_row(&cache->region, "redis", slots_node(&redis->slots, 0)->text, &words);
 	if (!status)
 		(void)pointer_cas_acq_rel(&redis->tally.words, redis->tally.own, words); /* NAMED (release) */
 	return status ? status : slots_share(&redis->slots, &cache->region);
@@ -331,6 +355,9 @@ static enum larder_status deliver(const struct redis_options *options, const cha
 {
 	struct larder_record record;
 	int64_t left_ms = -1;
+
+	if (!value)
+		return LARDER_INVALID;
 	enum larder_status status = reply_status(get, server);
 
 	if (!status && pttl)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/message.h"
 #include "store/redis_reply.h"
 
@@ -32,13 +33,21 @@ struct redis_node *node_make(const struct redis_address *address, const struct r
 	return node;
 }
 
-enum larder_status node_share(struct redis_node *node, const struct region *board)
+/* A name that is too long ends in its hash: two paths that begin alike are two rows. */
+enum larder_status node_row(const struct region *board, const char *what, const char *text, struct word **words)
 {
 	char name[BOARD_NAME_BYTES + 1];
-	struct word *words;
 
-	snprintf(name, sizeof name, "breaker:%.*s", (int)BOARD_NAME_BYTES - 8, node->text);
-	enum larder_status status = board_find(board, name, &words);
+	if ((size_t)snprintf(name, sizeof name, "%s:%s", what, text) >= sizeof name)
+		snprintf(name, sizeof name, "%s:%.60s...%016" PRIx64, what, text, hash_bytes(text, strlen(text), 0));
+	return board_find(board, name, words);
+}
+
+enum larder_status node_share(struct redis_node *node, const struct region *board)
+{
+	struct word *words;
+	enum larder_status status = node_row(board, "breaker", node->text, &words);
+
 	if (!status)
 		breaker_share(&node->breaker, words);
 	return status;
@@ -149,6 +158,22 @@ static enum larder_status greet(struct redis_node *node, struct wire *wire, int6
 	return *fault ? node_fault(node, *fault) : status;
 }
 
+/* A server that is not trusted lives, and is refused by us: no fault for the breaker. */
+static enum larder_status secure(struct redis_node *node, struct wire *wire, int64_t deadline_ns, enum wire_fault *fault)
+{
+	char why[WIRE_WHY_BYTES];
+
+	if (!node->options->tls)
+		return LARDER_OK;
+	*fault = wire_secure(wire, node->options->tls, node->address.host, deadline_ns, why);
+	if (*fault != WIRE_UNTRUSTED)
+		return node_fault(node, *fault);
+	message_set("redis at %s: TLS failed: %s (settings tls-ca, tls-name, tls-verify)", node->text, why);
+	redis_count(node->tally, REDIS_COUNT_connects_failed);
+	*fault = WIRE_FINE;
+	return LARDER_REFUSED;
+}
+
 /* Opens and greets; on failure the wire is closed and *fault says what to hold against the server. */
 static enum larder_status dial(struct redis_node *node, struct wire *wire, int64_t deadline_ns, enum wire_fault *fault)
 {
@@ -164,7 +189,9 @@ static enum larder_status dial(struct redis_node *node, struct wire *wire, int64
 	if (connect_by > deadline_ns)
 		connect_by = deadline_ns;
 	*fault = wire_open(wire, &place->address, connect_by);
-	enum larder_status status = *fault ? node_fault(node, *fault) : greet(node, wire, connect_by, fault);
+	enum larder_status status = *fault ? node_fault(node, *fault) : secure(node, wire, connect_by, fault);
+	if (!status)
+		status = greet(node, wire, connect_by, fault);
 	if (status)
 		wire_close(wire);
 	else

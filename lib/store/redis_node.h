@@ -43,6 +43,7 @@ struct redis_options {
 	int64_t connect_ns, timeout_ns, generation_ns, ttl_ms;
 	unsigned pool;
 	bool replica_reads, envelope;
+	struct tls_context *tls; /* NULL in the clear */
 	struct breaker_options breaker;
 };
 
@@ -69,6 +70,8 @@ struct node_lease {
 	struct breaker_pass pass;
 };
 
+/* The row of the board that is called "what:text". */
+enum larder_status node_row(const struct region *board, const char *what, const char *text, struct word **words);
 /* Its breaker is from now on a row of that board.  LARDER_OK; LARDER_NO_ROOM. */
 enum larder_status node_share(struct redis_node *node, const struct region *board);
 struct redis_node *node_make(const struct redis_address *address, const struct redis_options *options, struct tally *tally);

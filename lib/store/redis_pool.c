@@ -59,7 +59,7 @@ static void empty(struct seat *seat, uint64_t owner, uint64_t life)
 {
 	bool inherited = owner >> 1 != life, middle = owner & 1;
 
-	if (inherited && (middle || seat->wire.tls)) {
+	if (inherited && middle) {
 		wire_abandon(&seat->wire);
 		wire_clear(&seat->wire);
 	} else {

@@ -198,10 +198,9 @@ static bool try_elsewhere(struct slots *slots, struct redis_request *request)
 /* True: the request goes into another round. */
 static bool redirected(struct slots *slots, struct redis_request *request)
 {
-	bool asked = reply_is_error(request->reply, "ASK "), moved = reply_is_error(request->reply, "MOVED ");
-
-	if (request->status)
+	if (request->status || !request->reply)
 		return try_elsewhere(slots, request);
+	bool asked = reply_is_error(request->reply, "ASK "), moved = reply_is_error(request->reply, "MOVED ");
 	if (!asked && !moved)
 		return false;
 	struct redis_node *node = slots_redirect(slots, request->node, request->reply->str);

@@ -170,7 +170,7 @@ static enum larder_status sweep_step(struct sweep *sweep, struct redis_node *nod
 		return status;
 	enum wire_fault fault = scan(sweep, &lease.seat->wire, cursor, deadline_ns, &reply);
 	status = fault ? node_fault(node, fault) : check_scan(node, reply);
-	if (!status) {
+	if (!status && reply) {
 		fault = unlink_over(sweep, &lease.seat->wire, reply->element[1], deadline_ns);
 		status = node_fault(node, fault);
 		memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);

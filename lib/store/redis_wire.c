@@ -151,7 +151,7 @@ enum wire_fault wire_open(struct wire *wire, const struct wire_address *address,
 		return WIRE_REFUSED;
 	if (!make_reader(wire))
 		return WIRE_MEMORY;
-	wire->sent = wire->filled = 0;
+	wire->sent = wire->sealed = wire->filled = 0;
 	wire->fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	enum wire_fault fault = wire->fd < 0 ? WIRE_MEMORY : connect_to(wire->fd, address, deadline_ns);
 	if (fault)
@@ -173,6 +173,7 @@ void wire_close(struct wire *wire)
 	wire_abandon(wire);
 	if (wire->reader)
 		redisReaderFree(wire->reader);
+	tls_free(wire->tls);
 	free(wire->out);
 	wire_clear(wire);
 }
@@ -182,7 +183,7 @@ void wire_close(struct wire *wire)
 static bool make_room(struct wire *wire, size_t bytes)
 {
 	if (wire->sent == wire->filled)
-		wire->sent = wire->filled = 0;
+		wire->sent = wire->sealed = wire->filled = 0;
 	if (wire->room - wire->filled >= bytes)
 		return true;
 	size_t room = 2 * wire->room + bytes;
@@ -215,19 +216,61 @@ static enum wire_fault fault_of_errno(void)
 	return errno == EAGAIN || errno == EINTR ? WIRE_FINE : errno == ENOMEM || errno == ENOBUFS ? WIRE_MEMORY : WIRE_ENDED;
 }
 
+/* What TLS has to say of its own accord, and what was sealed, goes behind what is already sealed. */
+static enum wire_fault collect(struct wire *wire)
+{
+	size_t pending = tls_pending(wire->tls);
+
+	if (!make_room(wire, pending))
+		return WIRE_MEMORY;
+	wire->filled += tls_to_send(wire->tls, wire->out + wire->filled, pending);
+	wire->sealed = wire->filled;
+	return WIRE_FINE;
+}
+
+static enum wire_fault seal(struct wire *wire)
+{
+	if (wire->greeted && wire->sealed < wire->filled) {
+		if (!tls_seal(wire->tls, wire->out + wire->sealed, wire->filled - wire->sealed))
+			return WIRE_GARBAGE;
+		wire->filled = wire->sealed;
+	}
+	return tls_pending(wire->tls) ? collect(wire) : WIRE_FINE;
+}
+
 static enum wire_fault send_some(struct wire *wire)
 {
-	ssize_t n = send(wire->fd, wire->out + wire->sent, wire->filled - wire->sent, MSG_NOSIGNAL);
+	enum wire_fault fault = wire->tls ? seal(wire) : WIRE_FINE;
 
+	if (fault)
+		return fault;
+	ssize_t n = send(wire->fd, wire->out + wire->sent, wire->filled - wire->sent, MSG_NOSIGNAL);
 	if (n < 0)
 		return fault_of_errno();
 	wire->sent += (size_t)n;
 	if (wire->sent == wire->filled && wire->room > OUTPUT_KEEP_BYTES) {
 		free(wire->out);
 		wire->out = NULL;
-		wire->sent = wire->filled = wire->room = 0;
+		wire->sent = wire->sealed = wire->filled = wire->room = 0;
 	}
 	return WIRE_FINE;
+}
+
+/* What TLS makes of what came. */
+static enum wire_fault unseal(struct wire *wire)
+{
+	char plain[INPUT_BYTES];
+	int count;
+
+	while ((count = tls_open(wire->tls, plain, sizeof plain)) > 0)
+		if (redisReaderFeed(wire->reader, plain, (size_t)count) != REDIS_OK)
+			return WIRE_MEMORY;
+	return count < 0 ? WIRE_ENDED : WIRE_FINE;
+}
+
+static bool take_bytes(struct wire *wire, const char *bytes, size_t count)
+{
+	return wire->tls ? tls_received(wire->tls, bytes, count) : redisReaderFeed(wire->reader, bytes, count) == REDIS_OK;
 }
 
 static enum wire_fault receive_some(struct wire *wire)
@@ -240,12 +283,12 @@ static enum wire_fault receive_some(struct wire *wire)
 			return fault_of_errno();
 		if (!n)
 			return WIRE_ENDED;
-		if (redisReaderFeed(wire->reader, input, (size_t)n) != REDIS_OK)
+		if (!take_bytes(wire, input, (size_t)n))
 			return WIRE_MEMORY;
 		if ((size_t)n < sizeof input)
 			break;
 	}
-	return WIRE_FINE;
+	return wire->greeted ? unseal(wire) : WIRE_FINE;
 }
 
 short wire_events(const struct wire *wire)
@@ -273,6 +316,44 @@ enum wire_fault wire_wait(struct wire *const *wires, size_t count, enum wire_fau
 	enum wire_fault fault = poll_until(fds, (nfds_t)count, deadline_ns);
 	for (size_t i = 0; i < count && !fault; i++)
 		faults[i] = fds[i].revents ? wire_move(wires[i], fds[i].revents) : WIRE_FINE;
+	return fault;
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------------------------------- */
+
+/* One step of the handshake: *over once there is nothing more to say or to hear. */
+static enum wire_fault handshake_step(struct wire *wire, int64_t deadline_ns, bool *over)
+{
+	enum tls_step step = tls_greet(wire->tls);
+	struct pollfd wait = { .fd = wire->fd, .events = POLLIN };
+	enum wire_fault fault = send_some(wire);
+
+	if (step == TLS_FAILED)
+		return WIRE_UNTRUSTED;
+	*over = step == TLS_DONE && wire->sent == wire->filled;
+	if (fault || *over)
+		return fault;
+	wait.events = wire->sent < wire->filled ? POLLOUT : POLLIN;
+	fault = poll_until(&wait, 1, deadline_ns);
+	return fault || !(wait.revents & (POLLIN | POLLHUP | POLLERR)) ? fault : receive_some(wire);
+}
+
+enum wire_fault wire_secure(struct wire *wire, const struct tls_context *context, const char *host, int64_t deadline_ns,
+		char why[WIRE_WHY_BYTES])
+{
+	enum wire_fault fault = WIRE_FINE;
+
+	why[0] = '\0';
+	wire->tls = tls_make(context, host);
+	if (!wire->tls)
+		fault = WIRE_MEMORY;
+	for (bool over = false; !fault && !over;)
+		fault = handshake_step(wire, deadline_ns, &over);
+	if (fault == WIRE_UNTRUSTED)
+		tls_why(wire->tls, why, WIRE_WHY_BYTES);
+	wire->greeted = !fault;
+	if (fault)
+		wire_close(wire);
 	return fault;
 }
 
@@ -322,7 +403,7 @@ bool wire_is_quiet(struct wire *wire)
 const char *wire_fault_text(enum wire_fault fault)
 {
 	static const char *const texts[] = { "no fault", "timed out", "connection refused", "connection closed by the server",
-		"answer is not Redis protocol", "out of memory or descriptors" };
+		"answer is not Redis protocol", "out of memory or descriptors", "TLS failed" };
 
 	return texts[fault];
 }

@@ -15,13 +15,16 @@
 
 #include <larder.h>
 
+#include "store/redis_tls.h"
+
 enum wire_fault {
 	WIRE_FINE = 0,
 	WIRE_LATE = 1,    /* the deadline passed */
 	WIRE_REFUSED = 2, /* no connection: nobody listens, no way there, no such name */
 	WIRE_ENDED = 3,   /* the other side closed or reset it */
 	WIRE_GARBAGE = 4, /* what came is not Redis's protocol, or came unasked */
-	WIRE_MEMORY = 5
+	WIRE_MEMORY = 5,
+	WIRE_UNTRUSTED = 6 /* TLS: no agreement, or a certificate that is not accepted */
 };
 
 struct wire_address {
@@ -34,10 +37,13 @@ struct wire {
 	redisReader *reader;
 	redisReplyObjectFunctions functions, *usual; /* the reader's, with a bound on arrays; those of hiredis */
 	bool absurd; /* an array of a size that nobody means was announced */
-	char *out; /* commands; [sent, filled) is still to be sent */
-	size_t sent, filled, room;
-	void *tls; /* of redis_tls.c; NULL in the clear */
+	char *out; /* commands; [sent, filled) is still to be sent, with TLS [sent, sealed) as it is and the rest once it is sealed */
+	size_t sent, sealed, filled, room;
+	struct tls *tls; /* NULL in the clear */
+	bool greeted;    /* TLS: the handshake is over */
 };
+
+#define WIRE_WHY_BYTES 200u
 
 /* A moment, in nanoseconds of CLOCK_MONOTONIC. */
 static inline int64_t wire_now_ns(void)
@@ -56,6 +62,9 @@ bool wire_resolve(const char *host, uint16_t port, bool only_numeric, struct wir
 void wire_clear(struct wire *wire);
 /* Connects a closed wire.  On a fault it is closed again. */
 enum wire_fault wire_open(struct wire *wire, const struct wire_address *address, int64_t deadline_ns);
+/* TLS on a wire that was just opened, with `host`.  On a fault it is closed, and why, not empty if WIRE_UNTRUSTED, says more. */
+enum wire_fault wire_secure(struct wire *wire, const struct tls_context *context, const char *host, int64_t deadline_ns,
+		char why[WIRE_WHY_BYTES]);
 /* Closes the socket and frees what is there. */
 void wire_close(struct wire *wire);
 /* Closes the socket alone: in a forked child, whose copy of the memory may be in the middle of a change. */

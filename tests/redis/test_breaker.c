@@ -178,7 +178,7 @@ Test(breaker, lets_one_process_try_at_a_time)
 	int64_t took = now_ms() - began;
 	end_all(children, 4);
 	/* A probe lasts 50 ms, and at least 50 ms of back-off precede it; that of the fourth is 400 ms or more. */
-	cr_assert_leq(after.probes - before.probes, took / 300 + 1, "%ju probes in %jd ms", (uintmax_t)(after.probes - before.probes),
+	cr_assert_leq((int64_t)(after.probes - before.probes), took / 300 + 1, "%ju probes in %jd ms", (uintmax_t)(after.probes - before.probes),
 			(intmax_t)took);
 	cr_assert_geq(after.probes - before.probes, 1);
 	cr_assert_gt(after.refused - before.refused, 500);
