@@ -53,6 +53,7 @@ struct take {
 	double luck;
 	uint64_t token;
 	bool over; /* it was another one's, who is dead or late */
+	char digits[24];
 };
 
 double lease_early_ms(uint32_t cost_us, double beta, double luck) { return cost_us / 1000.0 * beta * chance_minus_log(luck); }
@@ -101,12 +102,13 @@ static void take_empty(struct put *put, const struct take *t, uint64_t now)
 }
 
 /* Keeps the value for those who read meanwhile, with its own version and times; it is copied from where it is held. */
-static bool take_with_value(struct put *put, const struct take *t, const struct entry *old)
+static bool take_with_value(struct put *put, struct take *t, const struct entry *old)
 {
 	struct draft *d = &put->draft;
 	uint64_t clock = d->tags.clock;
 	bool stale = old->extras & EXTRA_WAS_STALE || entry_generation(old) != put->generation;
-	if (put->life == LIFE_LEASED || entry_is_counter(old))
+	bool counter = entry_is_counter(old);
+	if (put->life == LIFE_LEASED || (counter && put->life == LIFE_LIVE))
 		return false;
 	draft_inherit(d, old);
 	if (!tags_join(d, t, old))
@@ -116,6 +118,11 @@ static bool take_with_value(struct put *put, const struct take *t, const struct 
 	d->value = old->value;
 	d->value_bytes = old->value_bytes;
 	d->fields = head_fields(old->head) & (FIELD_KIND | FIELD_ALIGNED);
+	if (counter) { /* nobody increments a stale one: what it reads as */
+		d->value = t->digits;
+		d->value_bytes = cell_format(load_acquire(entry_cell(old)), t->digits);
+		d->fields = 0;
+	}
 	d->expiry = entry_expiry(old);
 	d->created = entry_created(old);
 	d->stamp = entry_stamp(old);

@@ -45,16 +45,15 @@ static void mend(struct actor *a, struct word *w, uint64_t clock)
 uint64_t tag_clock_for(struct actor *a, const uint16_t *number, unsigned count)
 {
 	const struct region *r = a->region;
-	for (;;) { /* progress: the clock is past the words that it was at, once for each invalidation that goes on meanwhile */
-		uint64_t clock = tag_clock(r);
-		if (likely(tags_below(r, number, count, clock)))
-			return clock;
-		for (unsigned i = 0; i < count; i++)
-			mend(a, tag_word(r, number[i]), clock);
-		(void)clock_moves(r, clock);
-		if (!actor_retries(a))
-			return clock; /* born dead: too much, not too little */
-	}
+	uint64_t clock = tag_clock(r);
+	if (likely(tags_below(r, number, count, clock)))
+		return clock;
+	for (unsigned i = 0; i < count; i++)
+		mend(a, tag_word(r, number[i]), clock);
+	/* Once: a word that is raised again is that of an invalidation beside this set, which may take it.  Else the two of them
+	 * could move the clock for each other for ever. */
+	(void)clock_moves(r, clock);
+	return tag_clock(r);
 }
 
 static void raise_word(struct word *w, uint64_t clock)
@@ -70,7 +69,7 @@ static void raise_word(struct word *w, uint64_t clock)
 void tag_invalidate(struct actor *a, uint16_t number)
 {
 	struct word *w = tag_word(a->region, number);
-	for (;;) { /* progress: the clock was moved by another one's invalidation */
+	for (;;) { /* progress: the clock was moved by another one's invalidation, or by a set, which does so once */
 		uint64_t clock = tag_clock(a->region);
 		mend(a, w, clock);
 		raise_word(w, clock);

@@ -23,7 +23,8 @@ uint16_t tag_number(const struct region *r, const char *name);
 
 /* The clock as it is now, without regard to any tag. */
 uint64_t tag_clock(const struct region *r);
-/* The clock for an entry with these tags, each of whose words is below it: what is begun now is not born dead. */
+/* The clock for an entry with these tags: above each of their words, so that what is begun now is not born dead, unless one of
+ * them is invalidated again meanwhile. */
 uint64_t tag_clock_for(struct actor *a, const uint16_t *number, unsigned count);
 /* Is each of these words below `clock`? */
 bool tags_below(const struct region *r, const uint16_t *number, unsigned count, uint64_t clock);

@@ -22,6 +22,7 @@
 
 #define HANDLES 3u
 #define HELD 6u
+#define TAGS 3u
 
 struct configuration {
 	const char *name;
@@ -52,7 +53,7 @@ static struct model {
 	struct oracle oracle;
 	struct larder *handle[HANDLES], *inspector;
 	uint32_t ns[ORACLE_NAMESPACES];
-	char name[64];
+	char name[64], tag[TAGS][16];
 	uint64_t seed, random, operation;
 	const char *what;
 	unsigned char *buffer, *value;
@@ -317,6 +318,17 @@ static void do_set(struct item *i, struct larder *by)
 
 static uint64_t version_for_cas(const struct item *i) { return chance(4) == 0 || i->version == 0 ? chance(UINT64_MAX) : i->version; }
 
+/* Some of the tags, as names and as bits. */
+static uint32_t any_tags(struct larder_set_options *o, const char *names[TAGS])
+{
+	uint32_t bits = chance(3) ? 0 : (uint32_t)chance(1u << TAGS);
+	for (unsigned t = 0; t < TAGS; t++)
+		if (bits >> t & 1)
+			names[o->tag_count++] = m.tag[t];
+	o->tags = names;
+	return bits;
+}
+
 /* All four modes, with everything. */
 static void do_set_with(struct item *i, struct larder *by)
 {
@@ -328,6 +340,8 @@ static void do_set_with(struct item *i, struct larder *by)
 	o.user_flags = chance(3) ? 0 : (uint32_t)chance(1000);
 	o.ttl_ms = any_ttl();
 	o.version = version_for_cas(i);
+	const char *names[TAGS];
+	uint32_t tags = any_tags(&o, names);
 	int64_t before = now_ms();
 	enum larder_status status = larder_set_with(by, m.ns[i->ns], i->key, i->key_bytes, m.value, bytes, &o, &result);
 	if (status == LARDER_WOULD_EVICT && o.flags & LARDER_NO_EVICT && m.oracle.evicts) {
@@ -348,6 +362,8 @@ static void do_set_with(struct item *i, struct larder *by)
 		wrong(i, "cas of version %lx over %lx: status %d", (unsigned long)o.version, (unsigned long)i->version, status);
 	if (status == LARDER_OK)
 		oracle_set(&m.oracle, i, m.value, bytes, o.user_flags, o.ttl_ms, result.version, before);
+	if (status == LARDER_OK)
+		i->tags = tags;
 }
 
 static void do_append(struct item *i, struct larder *by)
@@ -390,6 +406,7 @@ static void do_delete(struct item *i, struct larder *by)
 	if (!stale)
 		judge(i, status == LARDER_OK, before);
 	oracle_gone(i);
+	oracle_spoil(i);
 }
 
 /* The number that the item reads as. */
@@ -438,12 +455,106 @@ static void do_incr(struct item *i, struct larder *by)
 		wrong(i, "sum %ld, not %ld", (long)sum, (long)wanted);
 	char digits[24];
 	int n = snprintf(digits, sizeof digits, "%ld", (long)sum);
-	uint32_t flags = live ? i->user_flags : 0;
+	uint32_t flags = live ? i->user_flags : 0, tags = live ? i->tags : 0;
 	int64_t lo = i->expires_lo, hi = i->expires_hi;
 	oracle_set(&m.oracle, i, digits, (size_t)n, flags, ttl_ms, 0, before);
+	i->tags = tags;
 	if (live) {
 		i->expires_lo = lo;
 		i->expires_hi = hi;
+	}
+}
+
+/* ---- Policies ------------------------------------------------------------------------------------------------------------ */
+
+static void do_invalidate(struct item *i, struct larder *by)
+{
+	unsigned t = (unsigned)chance(TAGS);
+	(void)i;
+	judge_status(NULL, larder_tag_invalidate(by, m.tag[t]));
+	oracle_invalidate(&m.oracle, 1u << t);
+}
+
+static void do_lease(struct item *i, struct larder *by)
+{
+	struct larder_lease_options o = { .size = sizeof o, .hold_ms = 3600000 };
+	struct larder_lease lease;
+	size_t bytes = 0;
+	int64_t before = now_ms();
+	enum larder_status status = larder_lease(by, m.ns[i->ns], i->key, i->key_bytes, &o, m.buffer, m.value_max, &bytes, &lease);
+	judge_status(i, status);
+	judge(i, status == LARDER_OK, before);
+	if (status == LARDER_OK) {
+		judge_value(i, m.buffer, bytes);
+		if (lease.held)
+			wrong(i, "leased, and there");
+		return;
+	}
+	if (!lease.held && i->token == 0 && i->spoiled == 0)
+		wrong(i, "nobody has the lease, and it was not given");
+	if (!lease.held)
+		return;
+	oracle_spoil(i);
+	i->token = lease.token;
+	if (i->stale)
+		i->version = 0; /* a counter's: it is kept as its digits */
+}
+
+static void do_lease_set(struct item *i, struct larder *by)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	struct larder_result result;
+	uint64_t token = i->token != 0 ? i->token : i->spoiled;
+	size_t bytes = any_value();
+	const char *names[TAGS];
+	if (token == 0)
+		return;
+	o.ttl_ms = any_ttl();
+	uint32_t tags = any_tags(&o, names);
+	int64_t before = now_ms();
+	enum larder_status status = larder_lease_set(by, m.ns[i->ns], i->key, i->key_bytes, m.value, bytes, &o, token, &result);
+	if (status == LARDER_OK && i->token == 0)
+		wrong(i, "set by a lease that something happened to");
+	if (status == LARDER_CHANGED && i->token != 0 && !m.oracle.evicts && tags == 0)
+		wrong(i, "not set, and nothing happened to the key");
+	if (status == LARDER_CHANGED && tags != 0)
+		return; /* for one of the tags, perhaps */
+	oracle_spoil(i);
+	if (status == LARDER_CHANGED)
+		return;
+	judge_status(i, status);
+	judge(i, false, before);
+	oracle_set(&m.oracle, i, m.value, bytes, 0, o.ttl_ms, result.version, before);
+	i->tags = tags;
+}
+
+static void do_lease_release(struct item *i, struct larder *by)
+{
+	uint64_t token = i->token != 0 ? i->token : i->spoiled;
+	if (token == 0)
+		return;
+	enum larder_status status = larder_lease_release(by, m.ns[i->ns], i->key, i->key_bytes, token);
+	if (status == LARDER_OK && i->token == 0)
+		wrong(i, "released though something happened to it");
+	if (status == LARDER_CHANGED && i->token != 0 && !m.oracle.evicts)
+		wrong(i, "gone, and nothing happened to the key");
+	if (status != LARDER_CHANGED)
+		judge_status(i, status);
+	oracle_spoil(i);
+}
+
+static void do_sweep(struct item *i, struct larder *by)
+{
+	struct larder_sweep sweep = { 0 };
+	size_t bytes = i->key_bytes;
+	while (!sweep.finished)
+		judge_status(i, larder_delete_prefix(by, m.ns[i->ns], i->key, bytes, 1 + chance(5000), &sweep));
+	for (unsigned n = 0; n < m.oracle.count; n++) {
+		struct item *other = &m.oracle.items[n];
+		if (other->ns != i->ns || other->key_bytes < bytes || memcmp(other->key, i->key, bytes) != 0)
+			continue;
+		oracle_gone(other);
+		oracle_spoil(other);
 	}
 }
 
@@ -608,6 +719,8 @@ static const struct action {
 	{ "pin", do_pin, 400, false }, { "set", do_set, 1500, false }, { "set with options", do_set_with, 1200, false },
 	{ "append", do_append, 500, false }, { "touch", do_touch, 400, false }, { "delete", do_delete, 500, false }, { "incr", do_incr, 700, false },
 	{ "get and set", do_swap, 300, false }, { "mset", do_mset, 80, false }, { "flush", do_flush, 4, false },
+	{ "tag invalidate", do_invalidate, 10, false }, { "lease", do_lease, 500, false }, { "set by lease", do_lease_set, 300, false },
+	{ "lease release", do_lease_release, 100, false }, { "delete by prefix", do_sweep, 2, false },
 	{ "namespace ttl", do_namespace_ttl, 10, false }, { "maintain", do_maintain, 5, false },
 	{ "iterate", do_iterate, 1, true }, { "check", do_check, 1, true }, { "reopen", do_reopen, 2, false },
 };
@@ -627,6 +740,25 @@ static const struct action *any_action(void)
 	return &actions[0];
 }
 
+/* Names of tags that do not fall on one word of the table. */
+static void choose_tags(struct larder *by)
+{
+	unsigned chosen = 0;
+	for (unsigned n = 0; chosen < TAGS; n++) {
+		struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+		const char *names[TAGS];
+		(void)snprintf(m.tag[chosen], sizeof m.tag[chosen], "tag%u", n);
+		for (unsigned t = 0; t < chosen; t++)
+			names[t] = m.tag[t];
+		o.tags = names;
+		o.tag_count = chosen;
+		judge_status(NULL, larder_set_with(by, 0, "probe", 5, "", 0, &o, NULL));
+		judge_status(NULL, larder_tag_invalidate(by, m.tag[chosen]));
+		chosen += larder_exists(by, 0, "probe", 5) == LARDER_OK;
+	}
+	judge_status(NULL, larder_delete(by, 0, "probe", 5));
+}
+
 static void begin(void)
 {
 	struct larder_info info;
@@ -644,6 +776,7 @@ static void begin(void)
 		if (larder_namespace(m.handle[n % HANDLES], names[n], &m.ns[n]) != LARDER_OK)
 			wrong(NULL, "namespace: %s", larder_message());
 	oracle_init(&m.oracle, m.c->keys, m.c->evicts);
+	choose_tags(m.handle[0]);
 }
 
 static void end(void)

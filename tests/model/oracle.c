@@ -74,6 +74,8 @@ void oracle_set(struct oracle *o, struct item *i, const void *value, size_t byte
 	i->bytes = bytes;
 	i->user_flags = user_flags;
 	i->version = version;
+	i->tags = 0;
+	oracle_spoil(i);
 	i->there = true;
 	i->stale = false;
 	oracle_expiry(o, i, ttl_ms, false, before);
@@ -84,10 +86,31 @@ void oracle_set(struct oracle *o, struct item *i, const void *value, size_t byte
 	}
 }
 
+void oracle_spoil(struct item *i)
+{
+	if (i->token != 0)
+		i->spoiled = i->token;
+	i->token = 0;
+}
+
+void oracle_invalidate(struct oracle *o, uint32_t tags)
+{
+	for (unsigned n = 0; n < o->count; n++) {
+		struct item *i = &o->items[n];
+		if (!i->there || !(i->tags & tags))
+			continue;
+		if (i->stale) /* a lease may have kept the old value and its tags, or have found it expired: nobody knows */
+			i->token = 0, i->spoiled = UINT64_MAX;
+		oracle_gone(i);
+	}
+}
+
 void oracle_flush(struct oracle *o, uint32_t ns, bool hard)
 {
 	for (unsigned n = 0; n < o->count; n++) {
 		struct item *i = &o->items[n];
+		if (i->ns == ns)
+			oracle_spoil(i);
 		if (i->ns != ns || !i->there)
 			continue;
 		if (hard)

@@ -9,7 +9,7 @@
 #ifndef LARDER_TESTS_ORACLE_H
 #define LARDER_TESTS_ORACLE_H
 
-#include <larder.h>
+#include <larder/policy.h>
 
 #define ORACLE_NAMESPACES 3u
 #define FOREVER INT64_MAX
@@ -25,6 +25,9 @@ struct item {
 	size_t bytes;
 	uint32_t user_flags;
 	uint64_t version;        /* 0: not known */
+	uint32_t tags;           /* bits */
+	uint64_t token;          /* of the lease taken last; 0: something happened to the key since */
+	uint64_t spoiled;        /* the token that was good before that */
 	int64_t expires_lo, expires_hi; /* it expires between these two, on the monotonic clock */
 };
 
@@ -48,6 +51,10 @@ void oracle_set(struct oracle *o, struct item *i, const void *value, size_t byte
 void oracle_gone(struct item *i);
 /* A call that began at `before` gave the item this time to live; live: there was an entry whose own could be kept. */
 void oracle_expiry(struct oracle *o, struct item *i, int64_t ttl_ms, bool live, int64_t before);
+/* Whatever lease there was is none any more. */
+void oracle_spoil(struct item *i);
+/* All that carries one of these tags goes. */
+void oracle_invalidate(struct oracle *o, uint32_t tags);
 void oracle_flush(struct oracle *o, uint32_t ns, bool hard);
 
 #endif
