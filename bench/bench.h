@@ -74,6 +74,7 @@ int fill_run(const struct bench_options *options, struct report *report);
 int hit_rate_run(const struct bench_options *options, struct report *report);
 int attached_run(const struct bench_options *options, struct report *report);
 int attach_run(const struct bench_options *options, struct report *report);
+int stampede_run(const struct bench_options *options, struct report *report);
 int manager_run(const struct bench_options *options, struct report *report);
 int tiered_run(const struct bench_options *options, struct report *report);
 int guarantee_run(const struct bench_options *options, struct report *report);

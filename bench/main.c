@@ -32,6 +32,7 @@ static const struct question questions[] = {
 	{ "counters", "one hot counter, all workers; exactness checked", counters_run, false },
 	{ "fill", "bytes per entry, index and reserve included", fill_run, false },
 	{ "hit-rate", "zipf 0.99 at 20 % of the bytes", hit_rate_run, false },
+	{ "stampede", "a value that many processes miss at the same moment, and one computes", stampede_run, false },
 	{ "attached", "gets and sets with up to 999 others attached", attached_run, false },
 	{ "attach", "time to attach, up to 10 GiB", attach_run, false },
 	{ "manager", "what the manager costs a get, and a set", manager_run, false },

@@ -124,8 +124,9 @@ static enum larder_status waited_out(struct compute *c, enum larder_status found
 static enum larder_status compute_run(struct compute *c)
 {
 	const struct larder_compute_options *o = c->options;
-	struct larder_lease_options lo = { .size = sizeof lo, .flags = LARDER_ALLOW_STALE, .tag_count = o->set.tag_count, .tags = o->set.tags,
-		.hold_ms = o->hold_ms, .beta = o->beta };
+	uint32_t counted = o->beta == 0 ? LARDER_NO_COUNT : 0; /* by the get that came before */
+	struct larder_lease_options lo = { .size = sizeof lo, .flags = LARDER_ALLOW_STALE | counted,
+		.tag_count = o->set.tag_count, .tags = o->set.tags, .hold_ms = o->hold_ms, .beta = o->beta };
 	int64_t end = now_us() + (o->wait_ms > 0 ? o->wait_ms * 1000 : 0);
 	for (;;) { /* ends by time: each round but the last has waited for somebody else's computation */
 		struct larder_lease lease;
@@ -158,6 +159,7 @@ enum larder_status larder_get_or_compute(struct larder *cache, uint32_t ns, cons
 		size_t *length, struct larder_computed *how)
 {
 	struct larder_compute_options o = LARDER_COMPUTE_OPTIONS_INIT;
+	enum larder_status status;
 	struct put put;
 	if (how != NULL)
 		*how = (struct larder_computed){ 0 };
@@ -165,7 +167,10 @@ enum larder_status larder_get_or_compute(struct larder *cache, uint32_t ns, cons
 		o = *options;
 	if (loader == NULL || (buffer == NULL && capacity != 0) || !options_good(&o))
 		return LARDER_INVALID;
-	enum larder_status status = put_options(cache, &o.set, &put); /* now, rather than after the computation */
+	/* Most callers find what they want; with beta more has to be known of it than its value. */
+	if (o.beta == 0 && (status = larder_get(cache, ns, key, key_bytes, buffer, capacity, length)) != LARDER_MISS)
+		return status;
+	status = put_options(cache, &o.set, &put); /* now, rather than after the computation */
 	if (status != LARDER_OK)
 		return status;
 	if (o.wait_ms == 0)
