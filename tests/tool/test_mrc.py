@@ -79,7 +79,7 @@ def assert_close(truth, curve, points=POINTS):
 
 @test
 def the_curve_is_that_of_real_caches_of_other_sizes():
-    truth, curve = replayed(("zipf", 100000, 500000, 1), 6 << 20)
+    truth, curve = replayed(("zipf", 100000, 500000, 1), 6 << 20, follow=True)
     assert truth[4] - truth[0.5] > 0.15, truth
     assert_close(truth, curve)
 
