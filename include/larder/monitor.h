@@ -97,8 +97,8 @@ enum larder_hot_mode {
 LARDER_API enum larder_status larder_hot_keys_mode(struct larder *cache, enum larder_hot_mode mode);
 
 /* count: accesses (gets, found or not, and sets) in about the last two minutes, halved each minute before; estimated from one access in
- * 128.  Of the samples, between count - error and count were of this key for certain; the sampling itself adds a standard
- * deviation of sqrt(128 * count). */
+ * 512.  Of the samples, between count - error and count were of this key for certain; the sampling itself adds a standard
+ * deviation of sqrt(512 * count). */
 struct larder_hot_key {
 	uint64_t count, error;
 	uint64_t hash;

@@ -16,7 +16,7 @@
 #include "shm/region.h"
 
 #define HOT_PERIOD_MS 60000u
-#define HOT_ONE_IN 128u /* accesses to a sample, on the average */
+#define HOT_ONE_IN 512u /* accesses to a sample, on the average: each touches some four lines that nobody else does */
 
 enum larder_hot_mode hot_mode(const struct region *r);
 void hot_set_mode(const struct region *r, enum larder_hot_mode mode);

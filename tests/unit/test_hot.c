@@ -161,7 +161,7 @@ Test(hot, gets_are_sampled_and_the_hot_key_comes_out_first_with_its_count)
 	}
 	ok(larder_hot_keys(cache, keys, 512, &n));
 	cr_assert(n > 1 && keys[0].text_bytes == 3 && memcmp(keys[0].text, "hot", 3) == 0);
-	double truth = GETS / 10.0, deviation = 5 * 2262.0; /* five times sqrt(128 * truth) */
+	double truth = GETS / 10.0, deviation = 5 * __builtin_sqrt(HOT_ONE_IN * truth);
 	cr_assert((double)keys[0].count > truth - deviation && (double)(keys[0].count - keys[0].error) < truth + deviation, "%lu - %lu",
 			keys[0].count, keys[0].error);
 	ok(larder_hot_keys(cache, keys, 1, &n));
