@@ -138,7 +138,8 @@ static void read_labels(struct larder_metric *m, char *text, const char *end)
 		if (equals == NULL)
 			continue;
 		*equals = 0;
-		m->labels[m->label_count++] = (struct larder_label){ pair, equals + 1 };
+		if (label_name_good(pair)) /* else a stranger wrote it, and what shows it would be no text that anybody reads */
+			m->labels[m->label_count++] = (struct larder_label){ pair, equals + 1 };
 	}
 }
 
