@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Tiers: what the kind "tiered" offers beyond the calls of every store (larder/store.h, larder-redis(7)).
+ * Tiers: what the kind "tiered" offers beyond the calls of every store (larder/store.h, larder-tiered(7)).
  *
  * A store of this kind keeps values in a cache in shared memory (its setting near) and the truth in another store (far).  One process of the
  * host listens for changes that others make in the far store.  With listener = thread, larder starts a thread for that; with
