@@ -23,6 +23,7 @@
 
 struct tier_write {
 	struct cds_wfcq_node node;
+	struct word handed;   /* from the one who accepts it to the one who takes it from the queue */
 	const struct larder_name *name;
 	uint64_t version;     /* of its dirty entry near */
 	int64_t accepted_ms;
@@ -155,7 +156,11 @@ static struct tier_write *queue_take(struct tier_queue *q)
 {
 	struct cds_wfcq_node *node = cds_wfcq_dequeue_blocking(&q->head, &q->tail);
 
-	return node ? caa_container_of(node, struct tier_write, node) : NULL;
+	if (!node)
+		return NULL;
+	struct tier_write *w = caa_container_of(node, struct tier_write, node);
+	(void)load_acquire(&w->handed); /* HANDED (acquire) */
+	return w;
 }
 
 /* ---- The thread -------------------------------------------------------------------------------------------------------------- */
@@ -486,6 +491,7 @@ void tier_queue_put(struct tier_queue *q, struct tier_write *w, const struct nea
 	w->remove = !options;
 	w->options = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
 	w->accepted_ms = clock_coarse_ms();
+	store_release(&w->handed, 1); /* HANDED (release): the queue orders as much; here it is said where everybody can see it */
 	cds_wfcq_node_init(&w->node);
 	(void)cds_wfcq_enqueue(&q->head, &q->tail, &w->node); /* a full barrier: before the look at `pause` */
 	if (unlikely(word32_load_seq_cst(&q->pause) == SLEEPS))
