@@ -5,6 +5,7 @@
  * Each action is one function of the table below; a new one is one line there, and its text in the help.
  */
 #include "tool.h"
+#include "redis_reconcile.h"
 
 #include <inttypes.h>
 #include <larder/redis.h>
@@ -18,13 +19,14 @@ struct request {
 	uint64_t limit;
 	uint32_t count;
 	int64_t timeout_ms;
-	bool json, all;
+	bool json, all, envelope;
 };
 
 static const struct option longs[] = {
 	LONG_HELP, LONG_JSON, LONG_NAMESPACE,
 	{ "all", no_argument, NULL, 'a' },
 	{ "count", required_argument, NULL, 'c' },
+	{ "envelope", no_argument, NULL, 'e' },
 	{ "limit", required_argument, NULL, 'l' },
 	{ "near", required_argument, NULL, 'n' },
 	{ "prefix", required_argument, NULL, 'p' },
@@ -183,6 +185,17 @@ static int do_clear(struct larder_store *store, const struct request *request)
 	return TOOL_OK;
 }
 
+/* ---- reconcile -------------------------------------------------------------------------------------------------------- */
+
+static int do_reconcile(struct larder_store *store, const struct request *request)
+{
+	(void)store; /* a tier needs one with other settings */
+	if (!request->near)
+		usage_error("reconcile: which cache? --near CACHE names it");
+	return redis_reconcile(&(struct reconcile){ .url = request->url, .near = request->near, .prefix = request->prefix,
+			.timeout_ms = request->timeout_ms, .json = request->json, .envelope = request->envelope });
+}
+
 /* ---- The way there --------------------------------------------------------------------------------------------------- */
 
 static const struct action {
@@ -192,6 +205,7 @@ static const struct action {
 	{ "ping", do_ping },
 	{ "status", do_status },
 	{ "clear", do_clear },
+	{ "reconcile", do_reconcile },
 };
 
 static const struct action *action_argument(const char *text)
@@ -250,6 +264,7 @@ static void take_option(int option, struct request *request)
 	switch (option) {
 	case 'a': request->all = true; break;
 	case 'j': request->json = true; break;
+	case 'e': request->envelope = true; break;
 	case 'c': request->count = number_argument("count", optarg); break;
 	case 'l': request->limit = size_argument("limit", optarg); break;
 	case 'n': request->near = optarg; break;
@@ -267,7 +282,7 @@ static int run(int argc, char **argv)
 		.count = 1, .timeout_ms = 60000 };
 	int option;
 
-	while ((option = option_next(argc, argv, ":hjac:l:n:N:p:t:", longs)) != -1)
+	while ((option = option_next(argc, argv, ":hjaec:l:n:N:p:t:", longs)) != -1)
 		take_option(option, &request);
 	operands_expect(argc, 1, 2);
 	const struct action *action = action_argument(argv[optind]);
@@ -283,17 +298,19 @@ static int run(int argc, char **argv)
 const struct command cmd_redis = {
 	.name = "redis",
 	.summary = "Asks a Redis whether it answers, shows its breaker, removes what cleared namespaces left",
-	.synopsis = "[OPTION ...] ping | status | clear [URL]",
+	.synopsis = "[OPTION ...] ping | status | clear | reconcile [URL]",
 	.options = "  ping                     round trips (--count of them)\n"
 		"  status                   servers, breakers, counters (with --near of all processes of the host)\n"
 		"  clear                    removes from Redis what cleared namespaces left there\n"
+		"  reconcile                brings what is dirty in the cache --near to Redis: what failed, or was never written behind\n"
 		"  -a, --all                clear: clears the namespace, too\n"
 		"  -c, --count N            ping: so many times, up to 1000 (default: 1)\n"
+		"  -e, --envelope           reconcile: values are records (envelope = yes of the store)\n"
 		"  -l, --limit N            clear: at most so many keys\n"
 		"  -n, --near CACHE         the cache whose segment holds breaker and counters\n"
 		"  -N, --namespace NAME     clear: this namespace (default: the one without a name)\n"
 		"  -p, --prefix TEXT        what every key of the store begins with\n"
-		"  -t, --timeout TIME       of each call, and of clear as a whole (default: 1s, and 1m)\n"
+		"  -t, --timeout TIME       of each call, and of clear and reconcile as a whole (default: 1s, and 1m)\n"
 		HELP_JSON HELP_HELP,
 	.run = run,
 };

@@ -121,3 +121,39 @@ Test(command, clear_removes_what_a_cleared_namespace_left_and_nothing_else)
 	cr_assert_eq(atoi(server_say(&server, "DBSIZE")), 603, "%s", server_say(&server, "DBSIZE"));
 	larder_store_release(&store);
 }
+
+static struct larder_store *tier_parts[2];
+
+static struct larder_store *tier_part(const char *name, void *arg)
+{
+	(void)arg;
+	return tier_parts[!strcmp(name, "far")];
+}
+
+Test(command, reconcile_brings_to_redis_what_it_missed)
+{
+	char cache[64];
+	snprintf(cache, sizeof cache, "test-reconcile-%d", (int)getpid());
+	const struct larder_setting memory[] = { { "name", cache }, { "bytes", "2m" } };
+	const struct larder_setting settings[] = { { "near", "near" }, { "far", "far" }, { "on-failure", "keep" } };
+	struct larder_store_key key = key_of("n", "k");
+	struct larder_store *tier;
+
+	assert_status(larder_store_open("shm", memory, 2, NULL, NULL, &tier_parts[0]), LARDER_OK);
+	tier_parts[1] = store_open(server.url, NULL);
+	assert_status(larder_store_open("tiered", settings, 3, tier_part, NULL, &tier), LARDER_OK);
+	server_kill(&server);
+	assert_status(larder_store_set(tier, &key, "kept", 4, NULL, NULL), LARDER_OK);
+	cr_assert_eq(run("-n %s -t 1s reconcile %s", cache, server.url), 3, "%s", said);
+	server_restart(&server);
+	cr_assert_eq(run("-n %s -j reconcile %s", cache, server.url), 0, "%s", said);
+	cr_assert(strstr(said, "\"written\": 1"), "%s", said);
+	cr_assert_str_eq(server_say(&server, "GET n:k"), "kept");
+	cr_assert_eq(run("-n %s reconcile %s", cache, server.url), 0, "%s", said);
+	cr_assert(strstr(said, "0 dirty entries"), "%s", said);
+	cr_assert_eq(run("reconcile %s", server.url), 2, "%s", said);
+	larder_store_release(&tier);
+	larder_store_release(&tier_parts[1]);
+	larder_store_release(&tier_parts[0]);
+	larder_destroy(cache);
+}
