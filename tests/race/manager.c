@@ -252,7 +252,7 @@ static unsigned fork_once(unsigned seed)
 {
 #ifndef SANITIZED
 	unsigned state = seed;
-	int how;
+	int how = 0;
 	pid_t child = fork();
 
 	if (child == 0) {
