@@ -40,7 +40,8 @@ static bool stretch_more(struct stretch *stretch)
 {
 	size_t held = stretch->end - stretch->begin;
 
-	memmove(stretch->bytes, stretch->bytes + stretch->begin, held);
+	if (held) /* else there may be no bytes yet */
+		memmove(stretch->bytes, stretch->bytes + stretch->begin, held);
 	stretch->begin = 0;
 	stretch->end = held;
 	if (stretch->capacity < 2 * held + STRETCH_BYTES) {

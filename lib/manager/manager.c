@@ -24,6 +24,7 @@
 /* Of memory of this process, where no store has a segment: bounded, as in a segment. */
 #define PRIVATE_ROWS 1024u
 #define PRIVATE_HISTOGRAMS 128u
+#define SILENT_ROWS 64u
 
 const char *const operation_names[OPERATIONS] = { "get", "set", "delete", "touch", "incr", "clear", "mget", "get_or_compute" };
 
@@ -170,24 +171,42 @@ static void metering_free(struct metering *metering)
 	free(metering);
 }
 
-/* A new one for things as they are now; NULL: nothing is to be counted, or there is no memory to count in. */
-static struct metering *metering_make(const struct larder_manager *m)
+/* Where nobody looks, and nothing is timed. */
+static bool metering_silence(struct metering *metering)
 {
-	struct metering *metering = strcmp(m->metrics, "none") ? calloc(1, sizeof *metering) : NULL;
+	metering->silent = true;
+	if (series_private(&metering->table, SILENT_ROWS, 1))
+		return false;
+	timing_set(&metering->table, TIMING_NEVER);
+	return true;
+}
+
+static bool metering_fill(const struct larder_manager *m, struct metering *metering)
+{
 	struct larder_store *store = strcmp(m->metrics, "private") ? metering_store(m) : NULL;
 
-	if (!metering)
-		return NULL;
+	if (!strcmp(m->metrics, "none"))
+		return metering_silence(metering);
 	if (store) {
 		metering->store = larder_store_hold(store);
 		series_of_region(&larder_store_cache(store)->region, &metering->table);
 	} else if (series_private(&metering->table, PRIVATE_ROWS, PRIVATE_HISTOGRAMS)) {
-		free(metering);
-		return NULL;
+		return false;
 	}
 	if (m->timing_given)
 		timing_set(&metering->table, m->timing ? m->timing : TIMING_NEVER);
-	return metering;
+	return true;
+}
+
+/* A new one for things as they are now; NULL: there is no memory to count in. */
+static struct metering *metering_make(const struct larder_manager *m)
+{
+	struct metering *metering = calloc(1, sizeof *metering);
+
+	if (metering && metering_fill(m, metering))
+		return metering;
+	free(metering);
+	return NULL;
 }
 
 /* Under grace_lock(). */
@@ -550,7 +569,7 @@ enum larder_status larder_manager_record(struct larder_manager *manager, const c
 		(void)metering_now(manager);
 	grace_enter();
 	const struct metering *metering = pointer_load_acquire(&manager->metering);
-	if (metering)
+	if (metering && !metering->silent)
 		status = monitor_record(&metering->table, operation, store, namespace_name, success, duration_ns, labels, label_count);
 	grace_leave();
 	return status;
@@ -570,7 +589,7 @@ enum larder_status larder_manager_metrics(struct larder_manager *manager,
 	struct metering *metering = pointer_load_acquire(&manager->metering);
 	if (metering && metering->store)
 		store = larder_store_hold(metering->store);
-	else if (metering)
+	else if (metering && !metering->silent)
 		private = &metering->table; /* stays for as long as the manager does: only what lies in a segment moves */
 	grace_unlock();
 	if (private)

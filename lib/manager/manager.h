@@ -55,6 +55,7 @@ struct larder_handle {
 struct metering {
 	struct series_table table;
 	struct larder_store *store; /* held for its segment; NULL: memory of this process */
+	bool silent;                /* `metrics = none`: a few rows that nobody reads, so that a get has one way, not two */
 };
 
 #define HANDLE_LISTS 256u

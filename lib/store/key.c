@@ -213,7 +213,7 @@ static enum larder_status read_parts(struct reading *r, struct larder_key *key)
 	size_t bytes[PARTS_MAX] = { 0 };
 	unsigned parts = 0;
 
-	for (bool more = true; more && parts < PARTS_MAX; parts++) {
+	for (bool more = true; more; parts++) {
 		enum larder_status status = read_part(r, part_names[parts], &part[parts], &bytes[parts]);
 		if (status)
 			return status;

@@ -234,6 +234,35 @@ Test(key, any_other_key_is_prepared_as_it_stands_in_the_text)
 	cr_assert_eq(larder_key_prepare(&key, own, sizeof own, &prepared), LARDER_INVALID);
 }
 
+Test(key, whoever_does_not_want_the_length_need_not_take_it)
+{
+	struct larder_key key;
+
+	cr_assert_eq(larder_key_make(&key, "n", "k", NULL), LARDER_OK);
+	cr_assert_eq(larder_key_format(&key, text, sizeof text, NULL), LARDER_OK);
+	cr_assert_str_eq(text, "n:k");
+}
+
+Test(key, messages_show_nothing_unprintable)
+{
+	refused("a\x7f\x01", LARDER_INVALID, "'a?\?'", "byte 3");
+}
+
+Test(key, a_namespace_that_finds_no_room_among_the_names_is_refused)
+{
+	enum larder_status status = LARDER_OK;
+	struct larder_store_key prepared;
+	struct larder_key key;
+	char ns[16];
+
+	for (unsigned i = 0; i <= LARDER_NAMES_MAX && !status; i++) {
+		snprintf(ns, sizeof ns, "n%u", i);
+		cr_assert_eq(larder_key_make(&key, ns, "k", NULL), LARDER_OK);
+		status = larder_key_prepare(&key, own, sizeof own, &prepared);
+	}
+	cr_assert_eq(status, LARDER_NAMESPACES);
+}
+
 /* Bytes in which colons, escapes and their ruins are frequent. */
 static size_t random_text(char *to, size_t most, unsigned *state)
 {
