@@ -27,6 +27,7 @@ struct mean {
 static int point(const struct replay *replay, const char *label, struct mean *mean, struct report *report)
 {
 	struct replay_result stamped, plain, simulated;
+	struct replay shrunk = *replay;
 	bool timed = replay->trace->timed;
 	double larder, s3fifo = 0;
 	unsigned policies = 0;
@@ -49,6 +50,11 @@ static int point(const struct replay *replay, const char *label, struct mean *me
 			s3fifo = replay_miss_ratio(&simulated);
 	}
 	report_number(report, "points over S3-FIFO", (larder - s3fifo) * 100, 2);
+	report_number(report, "live %", 100 * (double)stamped.live_bytes / (double)replay->capacity_bytes, 1);
+	shrunk.capacity_bytes = stamped.live_bytes;
+	if (replay_simulated(&shrunk, &sim_s3fifo, &simulated) < 0)
+		return -1;
+	report_number(report, "S3-FIFO in live", replay_miss_ratio(&simulated), 4);
 	report_number(report, "plain over", (replay_miss_ratio(&plain) - s3fifo) * 100, 2);
 	report_number(report, "copied", stamped.copied, 3);
 	if (stamped.refused)

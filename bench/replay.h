@@ -21,6 +21,7 @@ struct replay {
 struct replay_result {
 	uint64_t gets, misses, wrong, refused;
 	double copied; /* bytes copied by eviction per byte inserted */
+	uint64_t live_bytes; /* of the objects that were there at the end */
 };
 
 /* 0, or -1 after saying why. */

@@ -241,6 +241,18 @@ static void measure(struct larder_subject *subject, struct replay_result *result
 	result->copied = stat.inserted_bytes ? (double)stat.copied_bytes / (double)stat.inserted_bytes : 0;
 }
 
+/* After the run: each object that is still there, with as many bytes as a simulated cache would pay for it. */
+static void measure_live(const struct larder_subject *subject, const struct replay *replay, struct replay_result *result)
+{
+	for (uint32_t object = 0; object < replay->trace->objects; object++) {
+		size_t length = 0;
+
+		if (subject->api->get(subject->cache, 0, &object, sizeof object, subject->buffer, subject->buffer_bytes,
+				&length) == LARDER_OK)
+			result->live_bytes += sizeof object + length;
+	}
+}
+
 static enum larder_status open_cache(struct larder_subject *subject, const struct replay *replay, uint32_t create_flags,
 		const char *name)
 {
@@ -272,6 +284,7 @@ int replay_larder(const struct replay *replay, uint32_t create_flags, bool virtu
 	}
 	run(replay, &subject, result);
 	measure(&state, result);
+	measure_live(&state, replay, result);
 	state.api->close(&state.cache);
 	state.api->destroy(name);
 	free(state.buffer);
