@@ -14,10 +14,11 @@
 #define NO_SURVIVORS (RELINK << 1)
 /* As well: all that is good survives, for what is emptied is the holes of namespaces with a quota. */
 #define COMPACT (RELINK << 2)
-#define PRESSED_SEGMENTS 4u /* walked for one set that found no room, before it takes a victim whole */
+#define ENTRY_WORK 128u  /* of dealing with an entry, where that of copying a unit is 1: about nanoseconds */
+#define PRESSED_WORK (UINT64_C(1) << 20) /* done for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
 #define RELINK_SAMPLE 32u
-#define RELINK_PERCENT 90u
+#define RELINK_PERCENT 95u
 #define CHUNK_BLOCKS 1u  /* walked for one CAS of progress */
 
 enum step { STEP_DONE, STEP_BLOCKED, STEP_NONE };
@@ -66,6 +67,7 @@ static void copy_to_main(struct actor *a, const struct survivor *s, unsigned cla
 		return;
 	}
 	write_copy(a, &s->entry, &room);
+	a->work += s->entry.units;
 	/* PUBLISH (release) */
 	if (cas_seq_cst(s->slot, s->word, slot_word(slot_tag(s->word), room.place.place, room.place.inc))) {
 		octet_store_hint(s->frequency, frequency);
@@ -203,6 +205,7 @@ static void walk_block(struct actor *a, uint32_t segment, uint32_t block, uint64
 	uint64_t base = geo_place(&a->region->geo, segment, (uint64_t)block * BLOCK_UNITS);
 	uint32_t starts = block_starts(a->region, segment, block, segword_inc(segword));
 	unsigned n = block_chain(a->region, base, starts, chain);
+	a->work += n * ENTRY_WORK;
 	for (unsigned i = 0; i < n; i++)
 		if (!evict_entry(a, &chain[i], segword))
 			walk_inside(a, base, starts, &chain[i], segword);
@@ -507,15 +510,14 @@ static bool work_for_room(struct actor *a, bool live)
 {
 	/* Enough for every segment to be walked once in each turn that its frequencies allow. */
 	uint64_t limit = (uint64_t)a->region->geo.segments * (geo_blocks(&a->region->geo) / CHUNK_BLOCKS + 4 + 2 * SEGMENT_LANES) * 8;
-	uint64_t walked = 0;
+	a->work = 0;
 	for (uint64_t steps = 0; steps < limit; steps++) {
 		uint64_t budget = UINT64_MAX;
 		if (steps % 8 == 0 && segments_free(a) > SURVIVORS_RESERVE)
 			return true;
-		a->pressed = live && walked > PRESSED_SEGMENTS * geo_units(&a->region->geo);
+		a->pressed = live && a->work > PRESSED_WORK;
 		if (!evict_step(a, &budget, live, true))
 			break;
-		walked += UINT64_MAX - budget;
 	}
 	return segments_free(a) > SURVIVORS_RESERVE;
 }

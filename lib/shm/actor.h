@@ -25,6 +25,7 @@ struct actor {
 	uint32_t tries;    /* of this call so far */
 	uint32_t evicted;  /* live entries displaced by this call */
 	uint32_t asked;    /* blocked steps since liveness was last asked */
+	uint64_t work;     /* of eviction, done by this call */
 	bool pressed;      /* this call has walked much and freed nothing: the next victim is emptied whole */
 	uint64_t random;
 	struct {
