@@ -61,9 +61,11 @@ static inline enum search find_in_bucket(struct actor *a, const struct key *k, s
 static enum search find_in_overflow(struct actor *a, const struct key *k, uint8_t spill, struct found *f)
 {
 	enum search s = SEARCH_ABSENT;
-	for (unsigned o = 0; o < GROUP_OVERFLOWS && s == SEARCH_ABSENT; o++)
-		if (spill & 1u << o)
-			s = find_in_bucket(a, k, &k->group->overflow[o], f);
+	for (unsigned o = 0; o < PROBE_OVERFLOWS && s == SEARCH_ABSENT; o++) {
+		unsigned line = hash_line(k->hash, o);
+		if (spill & 1u << line)
+			s = find_in_bucket(a, k, &k->group->overflow[line], f);
+	}
 	return s;
 }
 
@@ -147,7 +149,7 @@ static void complete(struct actor *a, const struct key *k, unsigned at, uint64_t
 {
 	enum rival rival = RIVAL_NONE;
 	if (at >= BUCKET_SLOTS) /* SPILL (release): before the scan, and before COMMITTED */
-		octet_or_seq_cst(&k->home->spill, (uint8_t)(1u << (at / BUCKET_SLOTS - 1)));
+		octet_or_seq_cst(&k->home->spill, (uint8_t)(1u << hash_line(k->hash, at / BUCKET_SLOTS - 1)));
 	for (unsigned other = 0; other < PROBE_SLOTS && rival == RIVAL_NONE; other++)
 		if (other != at)
 			rival = meet_rival(a, k, at, other);
@@ -416,7 +418,7 @@ bool index_make_hole(struct actor *a, const struct key *k)
 struct word *index_slot_of(const struct region *r, uint64_t hash, uint64_t place, uint64_t inc, struct octet **frequency)
 {
 	struct shm_group *group = region_group(r, hash_group(r, hash));
-	struct key k = { .group = group, .home = &group->home[hash_home(hash)] };
+	struct key k = { .hash = hash, .group = group, .home = &group->home[hash_home(hash)] };
 	uint64_t wanted = slot_word(hash_tag(hash), place, inc);
 	for (unsigned at = 0; at < PROBE_SLOTS; at++)
 		if (load_seq_cst(probe_slot(&k, at)) == wanted) {

@@ -2,7 +2,8 @@
 /*
  * The index: which entry a key has.
  *
- * A key's PROBE is its home bucket and the two overflow lines of its group: 21 slots, numbered 0 .. 20 in that order.
+ * A key's PROBE is its home bucket and two of the eight overflow lines of its group, by its hash: 21 slots, numbered 0 .. 20
+ * in that order.
  * Invariant: at most one COMMITTED entry of a key is in its probe.  It is kept by the order in which an insert counts:
  * PENDING into an empty slot, then complete(), which anyone may run, and which aborts whatever could be a second one.
  * A replaced entry never passes through PENDING: one CAS from old to new, the new one COMMITTED from birth.
@@ -31,10 +32,17 @@ static inline uint64_t key_hash(const struct region *r, const void *data, uint32
 	uint64_t seed = r->geo.hash_seed + ns * UINT64_C(0x9e3779b97f4a7c15) + chunk;
 	return likely(hash_is_short(bytes)) ? hash_short(data, bytes, seed) : hash_bytes(data, bytes, seed);
 }
-/* Bits 32 .. 63 choose the group, 16 .. 18 the home in it, 0 .. 15 are the tag; ghosts take their own mixture. */
+/* Bits 32 .. 63 choose the group, 16 .. 20 the home in it, 21 .. 31 the overflow lines, 0 .. 15 are the tag; ghosts take their
+ * own mixture. */
 static inline uint64_t hash_tag(uint64_t hash) { uint64_t tag = hash & 0xffff; return tag + (tag == 0); }
 static inline uint64_t hash_group(const struct region *r, uint64_t hash) { return (hash >> 32) * r->geo.groups >> 32; }
 static inline unsigned hash_home(uint64_t hash) { return hash >> 16 & (GROUP_HOMES - 1); }
+/* Two of the lines, never the same: many homes share them, and one that spills much finds others that spill little. */
+static inline unsigned hash_line(uint64_t hash, unsigned which)
+{
+	unsigned first = hash >> 21 & (GROUP_OVERFLOWS - 1);
+	return which == 0 ? first : (first + 1 + (hash >> 24 & 0xff) % (GROUP_OVERFLOWS - 1)) & (GROUP_OVERFLOWS - 1);
+}
 
 static inline __attribute__((always_inline)) struct key key_make(const struct region *r, const void *data, size_t bytes, uint32_t ns, bool chunk)
 {
@@ -48,7 +56,7 @@ static inline __attribute__((always_inline)) struct key key_make(const struct re
 
 static inline struct shm_bucket *probe_bucket(const struct key *k, unsigned at)
 {
-	return at < BUCKET_SLOTS ? k->home : &k->group->overflow[at / BUCKET_SLOTS - 1];
+	return at < BUCKET_SLOTS ? k->home : &k->group->overflow[hash_line(k->hash, at / BUCKET_SLOTS - 1)];
 }
 static inline struct word *probe_slot(const struct key *k, unsigned at) { return &probe_bucket(k, at)->slot[at % BUCKET_SLOTS]; }
 static inline struct octet *probe_frequency(const struct key *k, unsigned at) { return &probe_bucket(k, at)->frequency[at % BUCKET_SLOTS]; }

@@ -179,9 +179,10 @@ struct shm_entry {
 /* ---- Bucket and group: the index ------------------------------------------------------------------------------------- */
 
 #define BUCKET_SLOTS 7u
-#define GROUP_HOMES 8u
-#define GROUP_OVERFLOWS 2u
-#define PROBE_SLOTS (BUCKET_SLOTS * (1 + GROUP_OVERFLOWS)) /* slots that a key can be in: its home's, then the overflow's */
+#define GROUP_HOMES 32u
+#define GROUP_OVERFLOWS 8u /* lines that the homes share */
+#define PROBE_OVERFLOWS 2u /* those of them that a key can be in */
+#define PROBE_SLOTS (BUCKET_SLOTS * (1 + PROBE_OVERFLOWS)) /* slots that a key can be in: its home's, then its overflow lines' */
 
 /* Frequency of an entry: 0 .. FREQUENCY_MAX recent uses; above, it is young, and its uses do not count yet: the octet is its
  * moment of birth, FREQUENCY_YOUNG + a tick mod YOUNG_TICKS.  It is ripe RIPE_TICKS later. */
@@ -204,7 +205,8 @@ struct shm_group {
 	struct shm_bucket home[GROUP_HOMES];
 	struct shm_bucket overflow[GROUP_OVERFLOWS];
 };
-_Static_assert(sizeof(struct shm_group) == 10 * LINE_BYTES, "eight homes and the two lines they share");
+_Static_assert(sizeof(struct shm_group) == 40 * LINE_BYTES, "32 homes and the eight lines they share");
+_Static_assert(GROUP_OVERFLOWS == 8, "a spill bit for each line");
 
 /* ---- Segment descriptor: what changes while a segment lives ------------------------------------------------------------ */
 

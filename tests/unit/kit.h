@@ -231,12 +231,13 @@ static inline struct shm_entry *kit_entry(const char *text) { return region_entr
 static inline uint32_t kit_segment(const char *text) { return geo_segment(&cache->region.geo, slot_place(kit_slot(text))); }
 static inline uint64_t kit_segword(uint32_t segment) { return load_acquire(region_segword(&cache->region, segment)); }
 
-/* A key of another probe slot or the same bucket can be found by trying: the next number whose key has this home. */
-static inline unsigned next_in_bucket(const char *prefix, unsigned from, const struct shm_bucket *home, char key[32])
+/* Keys of the same probe can be found by trying: the next number whose key has the home of this one, and its overflow lines. */
+static inline unsigned next_in_probe(const char *prefix, unsigned from, const struct key *like, char key[32])
 {
 	for (unsigned i = from;; i++) {
 		(void)snprintf(key, 32, "%s%u", prefix, i);
-		if (kit_key(key).home == home)
+		struct key k = kit_key(key);
+		if (k.home == like->home && hash_line(k.hash, 0) == hash_line(like->hash, 0) && hash_line(k.hash, 1) == hash_line(like->hash, 1))
 			return i;
 	}
 }

@@ -30,7 +30,7 @@ Test(hash, a_tag_is_never_zero)
 Test(hash, groups_homes_and_tags_are_used_evenly)
 {
 	enum { KEYS = 200000, GROUPS = 100 };
-	static uint64_t group[GROUPS], home[GROUP_HOMES], tag_bit[16];
+	static uint64_t group[GROUPS], home[GROUP_HOMES], line[GROUP_OVERFLOWS], tag_bit[16];
 	struct region r = { .geo = { .hash_seed = 12345, .groups = GROUPS } };
 	for (uint32_t i = 0; i < KEYS; i++) {
 		uint64_t h = key_hash(&r, &i, sizeof i, 0, false);
@@ -38,13 +38,18 @@ Test(hash, groups_homes_and_tags_are_used_evenly)
 		cr_assert_lt(g, GROUPS);
 		group[g]++;
 		home[hash_home(h)]++;
+		cr_assert_neq(hash_line(h, 0), hash_line(h, 1));
+		line[hash_line(h, 0)]++;
+		line[hash_line(h, 1)]++;
 		for (unsigned b = 0; b < 16; b++)
 			tag_bit[b] += hash_tag(h) >> b & 1;
 	}
 	for (unsigned i = 0; i < GROUPS; i++) /* 2 000 each; six deviations are 270 */
 		cr_assert(group[i] > 1700 && group[i] < 2300, "group %u has %lu", i, (unsigned long)group[i]);
-	for (unsigned i = 0; i < GROUP_HOMES; i++)
-		cr_assert(home[i] > 24000 && home[i] < 26000, "home %u has %lu", i, (unsigned long)home[i]);
+	for (unsigned i = 0; i < GROUP_HOMES; i++) /* 6 250 each; six deviations are 475 */
+		cr_assert(home[i] > 5775 && home[i] < 6725, "home %u has %lu", i, (unsigned long)home[i]);
+	for (unsigned i = 0; i < GROUP_OVERFLOWS; i++) /* 50 000 each */
+		cr_assert(line[i] > 48500 && line[i] < 51500, "line %u has %lu", i, (unsigned long)line[i]);
 	for (unsigned i = 0; i < 16; i++)
 		cr_assert(tag_bit[i] > 98000 && tag_bit[i] < 102000, "bit %u is set %lu times", i, (unsigned long)tag_bit[i]);
 }

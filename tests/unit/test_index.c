@@ -34,13 +34,13 @@ static unsigned entries_of(const struct key *k)
 	return n;
 }
 
-/* Fills the first n slots of the key's probe with entries of other keys, of the same home. */
+/* Fills the first n slots of the key's probe with entries of other keys, of the same probe. */
 static void crowd(const struct key *k, unsigned n)
 {
 	char name[32];
 	unsigned next = 0;
 	for (unsigned i = 0; i < n; i++, next++) {
-		next = next_in_bucket("crowd", next, k->home, name);
+		next = next_in_probe("crowd", next, k, name);
 		ok(put_text(name, "v"));
 	}
 }
@@ -90,7 +90,7 @@ static bool add_meanwhile(struct actor *a, const struct entry *e, void *arg)
 	struct key k = kit_key("key");
 	(void)a, (void)e;
 	cr_assert_eq(times++, 0, "a second value was taken out");
-	(void)next_in_bucket("other", 0, k.home, name);
+	(void)next_in_probe("other", 0, &k, name);
 	ok(larder_set(arg, 0, name, strlen(name), "takes the first slot", 20, 0));
 	ok(larder_add(arg, 0, "key", 3, "added", 5, 0));
 	return true;
@@ -182,7 +182,7 @@ Test(index, keys_beyond_the_home_bucket_are_found_in_overflow)
 	ok(put_text("key", "in overflow"));
 	reads("key", "in overflow");
 	for (unsigned i = 0; i < PROBE_SLOTS - 1; i++, next++) {
-		next = next_in_bucket("crowd", next, k.home, name);
+		next = next_in_probe("crowd", next, &k, name);
 		reads(name, "v");
 	}
 	cr_assert_neq(octet_load_hint(&k.home->spill), 0);
@@ -213,7 +213,7 @@ Test(index, a_full_probe_gives_up_its_coldest_entry)
 	crowd(&k, PROBE_SLOTS);
 	kit_ripen();
 	for (unsigned i = 0; i < PROBE_SLOTS; i++, next++) {
-		next = next_in_bucket("crowd", next, k.home, name);
+		next = next_in_probe("crowd", next, &k, name);
 		if (i == 9)
 			memcpy(cold_one, name, sizeof name);
 		else
@@ -227,7 +227,7 @@ Test(index, a_full_probe_gives_up_its_coldest_entry)
 	cr_assert_eq(stat_now().evictions_index, 1);
 	struct larder_set_options gentle = LARDER_SET_OPTIONS_INIT;
 	gentle.flags = LARDER_NO_EVICT;
-	next = next_in_bucket("crowd", next, k.home, name);
+	next = next_in_probe("crowd", next, &k, name);
 	is(larder_set_with(cache, 0, name, strlen(name), "v", 1, &gentle, NULL), LARDER_WOULD_EVICT);
 	reads("key", "v");
 }
@@ -239,7 +239,7 @@ Test(index, a_probe_full_of_undecided_inserts_of_dead_processes_still_takes_a_ke
 	struct key k = kit_key("key");
 	struct actor *a = kit_actor();
 	for (unsigned i = 0; i < PROBE_SLOTS; i++, next++) {
-		next = next_in_bucket("dead", next, k.home, name);
+		next = next_in_probe("dead", next, &k, name);
 		struct key other = kit_key(name);
 		(void)plant(a, &other, i, "v", ENTRY_PENDING);
 	}

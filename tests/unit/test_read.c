@@ -321,7 +321,7 @@ Test(read, mget_finds_keys_that_share_a_bucket_and_those_in_overflow)
 	struct key k = kit_key("first");
 	unsigned next = 0;
 	for (unsigned i = 0; i < 20; i++, next++) {
-		next = next_in_bucket("m", next, k.home, key[i]);
+		next = next_in_probe("m", next, &k, key[i]);
 		ok(put_text(key[i], key[i]));
 		items[i] = (struct larder_item){ .key = key[i], .key_bytes = strlen(key[i]), .value = value[i], .value_bytes = 32 };
 	}
