@@ -183,6 +183,7 @@ const char *stamp_fault_name(enum stamp_fault fault)
 struct fill {
 	struct larder *cache;
 	uint64_t tag, next;
+	uint64_t lag; /* keys are read when so many others have been set after them */
 	size_t value_bytes;
 };
 
@@ -191,7 +192,8 @@ static size_t fill_key(const struct fill *fill, char *key, size_t size, uint64_t
 	return (size_t)snprintf(key, size, "c%llx.%llu", (unsigned long long)fill->tag, (unsigned long long)number);
 }
 
-/* Each key is read twice, so that the entries go through every pool that an eviction policy may have. */
+/* Each key is read twice, when uses count but it is not yet evicted, so that the entries go through every pool that the policy
+ * has, and what was hot before goes. */
 static bool fill_more(struct fill *fill, uint64_t count)
 {
 	static char value[65536];
@@ -203,6 +205,9 @@ static bool fill_more(struct fill *fill, uint64_t count)
 
 		if (larder_set(fill->cache, 0, key, key_bytes, value, fill->value_bytes, LARDER_TTL_NONE) != LARDER_OK)
 			return false;
+		if (fill->next < fill->lag)
+			continue;
+		key_bytes = fill_key(fill, key, sizeof key, fill->next - fill->lag);
 		for (unsigned i = 0; i < 2; i++)
 			larder_get(fill->cache, 0, key, key_bytes, value, sizeof value, &length);
 	}
@@ -230,6 +235,7 @@ double capacity_measure(struct larder *cache, size_t value_bytes)
 	if (larder_info(cache, &info) != LARDER_OK)
 		return 0;
 	round = info.bytes / value_bytes;
+	fill.lag = round / 20;
 	if (!fill_more(&fill, round * CAPACITY_ROUNDS))
 		return 0;
 	for (unsigned moment = 0; moment < CAPACITY_MOMENTS; moment++) {
@@ -249,11 +255,15 @@ void capacity_age(struct larder *cache, const int64_t *ttls_ms, unsigned count)
 
 	if (larder_info(cache, &info) != LARDER_OK)
 		return;
+	uint64_t lag = info.bytes / 20 / sizeof value; /* as in fill_more() */
 	for (uint64_t i = 0; i < info.bytes * 3 / sizeof value; i++) {
 		size_t key_bytes = (size_t)snprintf(key, sizeof key, "aged.%llu", (unsigned long long)i);
 
 		larder_set(cache, 0, key, key_bytes, value, sizeof value, ttls_ms[i % count]);
-		for (unsigned uses = i / count % 2 ? 2 : 0; uses > 0; uses--)
+		if (i < lag)
+			continue;
+		key_bytes = (size_t)snprintf(key, sizeof key, "aged.%llu", (unsigned long long)(i - lag));
+		for (unsigned uses = (i - lag) / count % 2 ? 2 : 0; uses > 0; uses--)
 			larder_get(cache, 0, key, key_bytes, value, sizeof value, &length);
 	}
 }
