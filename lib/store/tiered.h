@@ -61,6 +61,13 @@ static inline bool tier_failed(enum larder_status status)
 	return tier_unreachable(status) || status == LARDER_REFUSED || status == LARDER_READ_ONLY || status == LARDER_NO_ROOM;
 }
 
+/* Does, or did, anybody hear what others change?  Then a report may have met an entry while it was dirty, which the listener leaves
+ * alone: what was dirty is not believed once the far store has it, but removed and fetched again. */
+static inline bool tier_is_heard(const struct tier *tier)
+{
+	return stream_state(load_acquire(tier_word(&tier->words, TIER_STREAM))) != STREAM_NEVER; /* STREAM (acquire) */
+}
+
 struct tier *tier_of(struct larder_store *store); /* NULL: of another kind */
 
 /* The time to live and flags that a value with these options is to have near: the namespace's default made explicit, and

@@ -209,7 +209,7 @@ static void job_clean(struct tier *tier, const struct job *job, bool removed)
 	enum larder_status status;
 
 	tier_options_near(tier, &job->options, &o);
-	if (removed)
+	if (removed || tier_is_heard(tier))
 		status = near_take(&tier->near, &job->k, w->version);
 	else
 		status = near_put(&tier->near, &job->k, w->version, 0, w->bytes + w->key_bytes, w->value_bytes, &o, NULL);

@@ -90,7 +90,7 @@ static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d,
 
 	if (written && !d->hidden)
 		return written;
-	if (!written && (newer || d->marks & NEAR_ABSENT))
+	if (!written && (newer || d->marks & NEAR_ABSENT || tier_is_heard(tier)))
 		return near_take(&tier->near, &d->k, d->version);
 	dirty_options(d, &far);
 	tier_options_near(tier, &far, &o);

@@ -26,7 +26,7 @@ static enum larder_status flags_check(const struct larder_set_options *o)
 /* ---- Writing through ------------------------------------------------------------------------------------------------------- */
 
 /* The version that the reflection of a write is compared with: what is there, or a hold of ours; 0: neither could be had. */
-static uint64_t version_before(struct tier *tier, const struct near_key *k, bool *held)
+static uint64_t version_before(struct tier *tier, const struct near_key *k, bool behind, bool *held)
 {
 	struct near_state state;
 	uint64_t version = 0;
@@ -34,8 +34,8 @@ static uint64_t version_before(struct tier *tier, const struct near_key *k, bool
 	*held = false;
 	for (unsigned tries = 0; tries < 8; tries++) {
 		enum larder_status status = near_peek(&tier->near, k, &state);
-		if (status == LARDER_OK)
-			return state.version;
+		if (status == LARDER_OK) /* reports of changes pass a dirty entry by: it is none to compare with, unless it tells */
+			return state.marks & NEAR_DIRTY && !behind ? 0 : state.version; /* a queued write that it is superseded */
 		if (status == LARDER_MISS)
 			status = near_hold(&tier->near, k, tier_hold_ms(tier), &version);
 		if (status == LARDER_OK) {
@@ -114,7 +114,7 @@ static enum larder_status write_through(struct tier *tier, const struct larder_s
 {
 	struct larder_set_options o;
 	bool held, dirty;
-	uint64_t version = version_before(tier, k, &held);
+	uint64_t version = version_before(tier, k, tier->mode[key->ns->index] == TIER_WRITE_BEHIND, &held);
 
 	tier_options_far(tier, k->ns, options, &o);
 	enum larder_status status = o.mode == LARDER_CAS ? far_cas(tier, key, k, value, value_bytes, &o)
