@@ -414,44 +414,53 @@ static enum larder_status migrating_set(void *self, const struct larder_store_ke
 	return LARDER_OK;
 }
 
-/* Takes the key out of the mirror; true if it was there for all to see. */
-static bool remove_mirrored(const struct step *step)
+/* Takes the key out of one side: below 0 only if that was the leader, and failed. */
+static enum larder_status remove_from(const struct step *step, int side, bool *there)
 {
-	if (!mirror_may_hold(step))
-		return false;
-	enum larder_status status = larder_store_delete(mirror_of(step), step->key);
-	if (status < 0)
-		count_gap(step);
-	return status == LARDER_OK && falls_back(step);
+	if (side != step->leader && !mirror_may_hold(step))
+		return LARDER_OK;
+	enum larder_status status = larder_store_delete(step->store->side[side], step->key);
+	*there |= status == LARDER_OK && (side == step->leader || falls_back(step));
+	if (side == step->leader || status >= 0)
+		return status;
+	count_gap(step);
+	return LARDER_OK;
 }
 
+/* From the old store first: a fill reads it under a lease in the new one, which the second delete ends; and a fill that takes its
+ * lease after that finds nothing in the old one. */
 static enum larder_status migrating_remove(void *self, const struct larder_store_key *key)
 {
 	struct step step = step_begin(self, key);
 	bool there = false;
 
 	do {
-		enum larder_status status = larder_store_delete(leader_of(&step), key);
-		if (status < 0)
-			return status;
-		there |= status == LARDER_OK;
-		there |= remove_mirrored(&step);
+		for (int side = OLD; side <= NEW; side++) {
+			enum larder_status status = remove_from(&step, side, &there);
+			if (status < 0)
+				return status;
+		}
 		if (writes_both(&step))
 			follow(&step);
 	} while (write_is_late(&step));
 	return there ? LARDER_OK : LARDER_MISS;
 }
 
+/* In the same order, for the same reason. */
 static enum larder_status migrating_clear(void *self, const struct larder_name *ns, bool soft)
 {
 	struct step step = step_begin(self, NULL);
 
 	do {
-		enum larder_status status = larder_store_clear(leader_of(&step), ns, soft);
-		if (status < 0)
-			return status;
-		if (mirror_may_hold(&step) && larder_store_clear(mirror_of(&step), ns, soft) < 0)
-			count_gap(&step);
+		for (int side = OLD; side <= NEW; side++) {
+			if (side != step.leader && !mirror_may_hold(&step))
+				continue;
+			enum larder_status status = larder_store_clear(step.store->side[side], ns, soft);
+			if (status < 0 && side == step.leader)
+				return status;
+			if (status < 0)
+				count_gap(&step);
+		}
 	} while (write_is_late(&step));
 	return LARDER_OK;
 }

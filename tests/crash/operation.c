@@ -86,6 +86,7 @@ struct larder_options step_options(bool full)
 	struct larder_options options = LARDER_OPTIONS_INIT;
 
 	options.bytes = full ? STEP_FULL_BYTES : STEP_BYTES;
+	options.namespaces = 256; /* one for each of many steps */
 	options.entry_bytes = full ? 256 : 600; /* large: few buckets, so that the bystanders share them with the key */
 	if (!full)
 		options.segments = 64; /* so few that a large value takes fewer pieces than there are pins */
