@@ -64,6 +64,15 @@ static bool may_vanish(const struct scene *scene)
 	return (scene->board->operation->traits & (STEP_FULL | STEP_LARGE)) != 0;
 }
 
+static uint64_t index_evictions(const struct scene *scene)
+{
+	struct larder_stat stat;
+
+	if (larder_stat(scene->caches[0], &stat) != LARDER_OK)
+		return 0;
+	return stat.evictions_index;
+}
+
 static bool key_may_vanish(const struct scene *scene, const struct call_key *key)
 {
 	return may_vanish(scene) || (scene->board->operation->traits & STEP_QUOTA && key->ns == scene->own_ns);
@@ -211,7 +220,8 @@ static void verdict(struct scene *scene, struct track *track)
 {
 	bool lost;
 
-	if (key_may_vanish(scene, &track->key) || scene->filled) /* a full cache drops what it likes, the newest too */
+	/* a full cache drops what it likes, the newest too; a full bucket its coldest */
+	if (key_may_vanish(scene, &track->key) || scene->filled || index_evictions(scene) != scene->evictions)
 		track->history.may_vanish = true;
 	if (lin_check(&track->history))
 		return;
@@ -257,15 +267,6 @@ static void set_bystanders(struct scene *scene)
 		stamp_write(scene->in, bystander_bytes(i), key.text, key.bytes, 0, (uint32_t)scene->board->point);
 		scene_set(scene, &key, bystander_bytes(i));
 	}
-}
-
-static uint64_t index_evictions(struct scene *scene)
-{
-	struct larder_stat stat;
-
-	if (larder_stat(scene->caches[0], &stat) != LARDER_OK)
-		return 0;
-	return stat.evictions_index;
 }
 
 /* Those that share the namespace with the actor's key go all at once when it is flushed. */

@@ -86,7 +86,7 @@ def the_curve_is_that_of_real_caches_of_other_sizes():
 
 @test
 def the_curve_of_a_cache_long_at_work_is_had_by_following_it():
-    truth, curve = replayed(("zipf", 60000, 1500000, 2), 4 << 20, before=("zipf", 60000, 1500000, 1), follow=True)
+    truth, curve = replayed(("zipf", 60000, 3500000, 2), 4 << 20, before=("zipf", 60000, 700000, 1), follow=True)
     assert_close(truth, curve)
 
 
