@@ -9,8 +9,8 @@
 	"  -s, --size SIZE          of the whole cache, index and all (default: 64m)\n" \
 	"  -e, --entry-size SIZE    usual size of key and value together; sizes the index (default: 160)\n" \
 	"  -m, --mode MODE          permission bits of the file, octal (default: 600)\n" \
-	"      --segments N         at least so many, 32 to 4096 (default: by size, 256 to 512)\n" \
-	"      --participants N     threads attached at a time, 4 to 1024 (default: by size, 64 to 1024)\n" \
+	"      --segments N         at least so many, 32 to 4096 (default: by size, 100 to 512)\n" \
+	"      --participants N     threads attached at a time, 4 to 1024 (default: by size, 16 to 1024)\n" \
 	"      --namespaces N       16 to 4096 (default: 256)\n" \
 	"      --instruments SIZE   of it, for metrics, hot keys, trace, tags (default: 1/200, less below 16m)\n" \
 	"      --plain              no version and no creation time: 16 bytes less per entry, no --if-version\n" \

@@ -200,7 +200,7 @@ static void write_data(FILE *to, const struct history *h)
 
 static int draw_history(const struct history *h, const char *path)
 {
-	struct plot plot;
+	struct plot plot = { 0 };
 	bool timed = false;
 	int code = plot_begin(&plot, path, 1000, 900);
 

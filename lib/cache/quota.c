@@ -145,7 +145,7 @@ bool quota_make_room(struct actor *a, uint32_t ns, int64_t units, const struct w
 	struct hand h = { .ns = ns, .units = units, .keep = keep, .version = version };
 	uint64_t groups = a->region->geo.groups;
 	bool room = !quota_exceeded(a->region, ns, units);
-	for (uint64_t i = 0; i < ROUNDS * groups && !room; i++) {
+	for (uint64_t i = 0; groups != 0 && i < ROUNDS * groups && !room; i++) {
 		uint64_t at = add_hint(&region_namespace(a->region, ns)->quota_hand, 1) % groups;
 		if (unlikely(at == 0)) /* once in a round: what deaths have left is not held against it for ever */
 			quota_recount(a, ns, 1);

@@ -112,6 +112,8 @@ static void count_pools(const struct region *r, struct larder_stat *stat)
 		for (unsigned b = 0; b < GROUP_OVERFLOWS; b++)
 			count_bucket(r, &g->overflow[b], entries);
 	}
+	if (looked == 0)
+		return;
 	stat->entries_small = entries[POOL_SMALL] * r->geo.groups / looked;
 	stat->entries_main = entries[POOL_MAIN] * r->geo.groups / looked;
 }

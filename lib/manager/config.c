@@ -211,13 +211,15 @@ static const char *store_of(const char *section)
 static void go_on(struct reader *r, const char *store, const char *key, const char *value)
 {
 	struct config_setting *before = find(r->config, store, key);
-	char *joined = malloc(strlen(before->value) + strlen(value) + 1);
+	size_t head = strlen(before->value), tail = strlen(value) + 1;
+	char *joined = malloc(head + tail);
 
 	if (!joined) {
 		r->status = no_memory();
 		return;
 	}
-	strcpy(stpcpy(joined, before->value), value);
+	memcpy(joined, before->value, head);
+	memcpy(joined + head, value, tail);
 	free(before->value);
 	before->value = joined;
 }

@@ -375,8 +375,8 @@ static void bring_over(const struct step *step)
 	free(here.buffer.data);
 }
 
-/* After a conditional write, which cannot be done twice: what it left in the store that led then is brought to the one that leads
- * now, and the other one follows. */
+/* After a write that met a switch.  It is not done twice, for others may have seen it, and written something newer since: what it left in
+ * the store that led then is brought to the one that leads now if that has nothing, and the other one follows. */
 static void follow_switches(struct step *step)
 {
 	for (int led = step->leader; write_is_late(step); led = step->leader) {
@@ -386,15 +386,21 @@ static void follow_switches(struct step *step)
 	}
 }
 
-static enum larder_status set_conditionally(struct step *step, const void *value, size_t value_bytes,
+static enum larder_status set_and_follow(struct step *step, const void *value, size_t value_bytes,
 		const struct larder_set_options *options, struct larder_result *result)
 {
-	bring_over(step);
 	enum larder_status status = larder_store_set(leader_of(step), step->key, value, value_bytes, options, result);
 	if (status)
 		return status;
 	follow_set(step, value, value_bytes, options);
-	follow_switches(step);
+	int led = step->leader;
+	while (write_is_late(step) && step->leader == led)
+		follow_set(step, value, value_bytes, options);
+	if (step->leader != led) {
+		bring_over(step);
+		follow(step);
+		follow_switches(step);
+	}
 	return LARDER_OK;
 }
 
@@ -404,14 +410,8 @@ static enum larder_status migrating_set(void *self, const struct larder_store_ke
 	struct step step = step_begin(self, key);
 
 	if (options && options->mode != LARDER_SET)
-		return set_conditionally(&step, value, value_bytes, options, result);
-	do {
-		enum larder_status status = larder_store_set(leader_of(&step), key, value, value_bytes, options, result);
-		if (status)
-			return status;
-		follow_set(&step, value, value_bytes, options);
-	} while (write_is_late(&step));
-	return LARDER_OK;
+		bring_over(&step);
+	return set_and_follow(&step, value, value_bytes, options, result);
 }
 
 /* Takes the key out of one side: below 0 only if that was the leader, and failed. */
@@ -427,19 +427,18 @@ static enum larder_status remove_from(const struct step *step, int side, bool *t
 	return LARDER_OK;
 }
 
-/* From the old store first: a fill reads it under a lease in the new one, which the second delete ends; and a fill that takes its
- * lease after that finds nothing in the old one. */
+/* From the mirror first: a fill reads that under a lease in the leader, which the second delete ends; and a fill that takes its
+ * lease after that finds nothing in the mirror. */
 static enum larder_status migrating_remove(void *self, const struct larder_store_key *key)
 {
 	struct step step = step_begin(self, key);
 	bool there = false;
 
 	do {
-		for (int side = OLD; side <= NEW; side++) {
-			enum larder_status status = remove_from(&step, side, &there);
-			if (status < 0)
-				return status;
-		}
+		(void)remove_from(&step, !step.leader, &there);
+		enum larder_status status = remove_from(&step, step.leader, &there);
+		if (status < 0)
+			return status;
 		if (writes_both(&step))
 			follow(&step);
 	} while (write_is_late(&step));
@@ -452,15 +451,11 @@ static enum larder_status migrating_clear(void *self, const struct larder_name *
 	struct step step = step_begin(self, NULL);
 
 	do {
-		for (int side = OLD; side <= NEW; side++) {
-			if (side != step.leader && !mirror_may_hold(&step))
-				continue;
-			enum larder_status status = larder_store_clear(step.store->side[side], ns, soft);
-			if (status < 0 && side == step.leader)
-				return status;
-			if (status < 0)
-				count_gap(&step);
-		}
+		if (mirror_may_hold(&step) && larder_store_clear(mirror_of(&step), ns, soft) < 0)
+			count_gap(&step);
+		enum larder_status status = larder_store_clear(leader_of(&step), ns, soft);
+		if (status < 0)
+			return status;
 	} while (write_is_late(&step));
 	return LARDER_OK;
 }

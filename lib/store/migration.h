@@ -6,7 +6,7 @@
  *   words[1]   1 once a process opened a store for it
  *   words[4..] counters, in the order of larder/migration.def
  *
- * A write is done in the mode that it saw, and done again if the mode word has changed by the time it is finished (edge
+ * A write is done in the mode that it saw, and finished in the next if the mode word has changed by then (edge
  * MODE).  So a switch is a point in time: whatever returns after it was done in the new mode.
  */
 #ifndef LARDER_STORE_MIGRATION_H

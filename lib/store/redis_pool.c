@@ -95,7 +95,7 @@ static bool try_take(struct seat *seat, uint64_t life)
 
 static struct seat *take_any(struct seat_pool *pool, uint64_t life, unsigned first)
 {
-	for (unsigned i = 0; i < pool->count; i++) {
+	for (unsigned i = 0; pool->seats && i < pool->count; i++) {
 		struct seat *seat = &pool->seats[(first + i) % pool->count];
 		if (try_take(seat, life))
 			return seat;

@@ -231,7 +231,7 @@ static enum larder_status check_rule(const struct settings_rules *rules, unsigne
 enum larder_status settings_check(const struct settings_rules *rules, const struct larder_setting *settings, size_t count,
 		struct larder_setting_value *values)
 {
-	size_t where[SETTINGS_RULES_MAX];
+	size_t where[SETTINGS_RULES_MAX] = { 0 };
 	enum larder_status status = LARDER_OK;
 
 	for (unsigned i = 0; i < rules->count; i++)

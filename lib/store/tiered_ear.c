@@ -169,6 +169,10 @@ static bool office_look(struct tier_ear *ear)
 	int64_t now = now_of(tier);
 
 	if (ear->office && seen == ear->office) {
+		/* A candidate that was stopped on its way into an earlier term may have put that one back. */
+		if (!stream_is_of(load_acquire(tier_word(&tier->words, TIER_HEARD)), office_term(ear->office))
+				|| !stream_is_of(load_acquire(tier_word(&tier->words, TIER_ATTENDED)), office_term(ear->office)))
+			take_words(ear);
 		if (now - ear->looked_ms >= LOOK_MS / 2) {
 			(void)mark(ear, TIER_ATTENDED, now);
 			ear->looked_ms = now;

@@ -194,6 +194,14 @@ static enum larder_status settle(struct tier *tier)
 	return tier->queue ? tier_queue_settle(tier->queue, tier->block_ms) : LARDER_OK;
 }
 
+/* A write that is not queued must not be overtaken by an older one of its key that is. */
+static enum larder_status settle_older(struct tier *tier, const struct near_key *k)
+{
+	struct near_state state;
+
+	return near_peek(&tier->near, k, &state) == LARDER_OK && state.marks & NEAR_DIRTY ? settle(tier) : LARDER_OK;
+}
+
 enum larder_status tier_set(void *self, const struct larder_store_key *key, const void *value, size_t value_bytes,
 		const struct larder_set_options *options, struct larder_result *result)
 {
@@ -212,6 +220,8 @@ enum larder_status tier_set(void *self, const struct larder_store_key *key, cons
 		bool blind = !options || options->mode == LARDER_SET;
 		status = blind ? write_behind(tier, key, &k, value, value_bytes, options, false, result) : settle(tier);
 		if (blind && status != LARDER_UNSUPPORTED)
+			return status;
+		if (blind && (status = settle_older(tier, &k)))
 			return status;
 		if (!blind && status)
 			return status;
@@ -232,6 +242,8 @@ enum larder_status tier_remove(void *self, const struct larder_store_key *key)
 	if (tier->mode[key->ns->index] == TIER_WRITE_BEHIND) {
 		status = write_behind(tier, key, &k, "", 0, NULL, true, NULL);
 		if (status != LARDER_UNSUPPORTED)
+			return status;
+		if ((status = settle_older(tier, &k)))
 			return status;
 	}
 	status = tier_far_remove(tier, key);
