@@ -64,13 +64,13 @@ static bool may_vanish(const struct scene *scene)
 	return (scene->board->operation->traits & (STEP_FULL | STEP_LARGE)) != 0;
 }
 
-static uint64_t index_evictions(const struct scene *scene)
+static uint64_t evictions_of(const struct scene *scene)
 {
 	struct larder_stat stat;
 
 	if (larder_stat(scene->caches[0], &stat) != LARDER_OK)
 		return 0;
-	return stat.evictions_index;
+	return stat.evictions_index + stat.evictions_small + stat.evictions_main + stat.evictions_need;
 }
 
 static bool key_may_vanish(const struct scene *scene, const struct call_key *key)
@@ -220,8 +220,8 @@ static void verdict(struct scene *scene, struct track *track)
 {
 	bool lost;
 
-	/* a full cache drops what it likes, the newest too; a full bucket its coldest */
-	if (key_may_vanish(scene, &track->key) || scene->filled || index_evictions(scene) != scene->evictions)
+	/* a full cache drops what it likes, the newest too; a full bucket or segment its coldest */
+	if (key_may_vanish(scene, &track->key) || scene->filled || evictions_of(scene) != scene->evictions)
 		track->history.may_vanish = true;
 	if (lin_check(&track->history))
 		return;
@@ -276,7 +276,7 @@ static void missed(struct scene *scene, unsigned number, const struct call_key *
 		scene->sisters_flushed = true;
 		return;
 	}
-	if (key_may_vanish(scene, key) || scene->filled || index_evictions(scene) != scene->evictions)
+	if (key_may_vanish(scene, key) || scene->filled || evictions_of(scene) != scene->evictions)
 		return;
 	scene_fail(scene, "bystander %s is gone", key->text);
 }
@@ -487,7 +487,7 @@ static void order_prepare(struct scene *scene)
 	if (board->operation->traits & STEP_QUOTA)
 		fill_quota(scene);
 	set_bystanders(scene);
-	scene->evictions = index_evictions(scene);
+	scene->evictions = evictions_of(scene);
 	prepare_old(scene);
 	if (board->operation->traits & STEP_FULL)
 		census_drain(scene); /* the actor is the one who has to evict */
