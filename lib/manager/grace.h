@@ -35,7 +35,11 @@ void __tsan_release(void *address);
 bool grace_set_up(void);
 
 /* True once this thread has entered before: entering again makes no call. */
+#ifdef _LGPL_SOURCE
 static inline bool grace_known(void) { return URCU_TLS(urcu_bp_reader) != NULL; }
+#else
+static inline bool grace_known(void) { return false; }
+#endif
 #ifdef __clang_analyzer__ /* it does not know that registering a thread gives it a reader */
 void grace_enter(void);
 #else
