@@ -96,7 +96,7 @@ enum larder_status larder_monitor_record(struct larder *cache, const char *opera
 	return monitor_record(&t, operation, store, namespace_name, success, duration_ns, labels, label_count);
 }
 
-enum larder_status monitor_timing(const struct series_table *t, uint32_t one_in)
+static enum larder_status set_timing(const struct series_table *t, uint32_t one_in)
 {
 	if (one_in > TIMING_RATE_MAX)
 		return LARDER_INVALID;
@@ -112,7 +112,7 @@ enum larder_status larder_monitor_timing(struct larder *cache, uint32_t one_in)
 	if (status != LARDER_OK)
 		return status;
 	series_of_region(&cache->region, &t);
-	return monitor_timing(&t, one_in);
+	return set_timing(&t, one_in);
 }
 
 /* ---- Metrics ----------------------------------------------------------------------------------------------------- */

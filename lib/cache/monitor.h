@@ -11,7 +11,6 @@
 /* The arguments of larder_monitor_record(), checked; a message says what is wrong. */
 enum larder_status monitor_record(const struct series_table *t, const char *operation, const char *store, const char *namespace_name,
 		bool success, uint64_t duration_ns, const struct larder_label *labels, unsigned label_count);
-enum larder_status monitor_timing(const struct series_table *t, uint32_t one_in);
 enum larder_status monitor_visit(const struct series_table *t, bool (*visit)(const struct larder_metric *metric, void *arg), void *arg);
 
 #endif

@@ -111,7 +111,8 @@ static enum larder_status view_large(const struct larder *cache, const struct ma
 	return status;
 }
 
-enum larder_status view_value(const struct larder *cache, const struct view *v, uint32_t ns, unsigned char **data, size_t *bytes)
+/* The value, assembled if it is large: *data belongs to the caller and is freed with free(). */
+static enum larder_status view_value(const struct larder *cache, const struct view *v, uint32_t ns, unsigned char **data, size_t *bytes)
 {
 	struct manifest m = { 0 };
 	bool large = head_kind(v->entry.head) == KIND_MANIFEST;

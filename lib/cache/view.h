@@ -24,9 +24,6 @@ enum view_result { VIEW_EMPTY, VIEW_WHOLE, VIEW_CHANGED, VIEW_DAMAGED, VIEW_NO_M
 enum view_result view_slot(const struct region *r, const struct word *slot, struct view *v);
 void view_free(struct view *v);
 
-/* The value, assembled if it is large: *data belongs to the caller and is freed with free(). */
-enum larder_status view_value(const struct larder *cache, const struct view *v, uint32_t ns, unsigned char **data, size_t *bytes);
-
 enum larder_status view_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, void *buffer, size_t capacity,
 		size_t *length, uint32_t flags, struct larder_meta *meta);
 

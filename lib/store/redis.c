@@ -226,11 +226,6 @@ int64_t redis_deadline_ns(const struct redis *redis)
 	return wire_now_ns() + redis->options.timeout_ns;
 }
 
-enum larder_status redis_requests(struct redis *redis, struct redis_request *requests, size_t count, int64_t deadline_ns)
-{
-	return redis_run(&redis->slots, requests, count, deadline_ns);
-}
-
 unsigned redis_node_count(const struct redis *redis)
 {
 	return slots_node_count(&redis->slots);

@@ -28,8 +28,6 @@ bool redis_is_shared(const struct redis *redis);
 
 /* The moment by which a call that begins now has to be over. */
 int64_t redis_deadline_ns(const struct redis *redis);
-/* Any commands, through pool, breaker and cluster (redis_run.h). */
-enum larder_status redis_requests(struct redis *redis, struct redis_request *requests, size_t count, int64_t deadline_ns);
 
 /* A connection of the caller's own to node `number` (0 .. redis_node_count() - 1), greeted, outside of pool and breaker, for
  * subscriptions; used by wire_append(), wire_reply(), and ended by wire_close().  In a forked child: wire_abandon(). */

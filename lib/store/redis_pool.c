@@ -124,12 +124,3 @@ void pool_leave(struct seat_pool *pool, struct seat *seat, bool keep)
 	}
 	store_release(&seat->owner, life_of(pool) << 1); /* SEATED (release) */
 }
-
-unsigned pool_open_count(const struct seat_pool *pool)
-{
-	unsigned open = 0;
-
-	for (unsigned i = 0; i < pool->count; i++)
-		open += ((volatile const struct seat *)pool->seats)[i].wire.fd >= 0;
-	return open;
-}

@@ -36,7 +36,4 @@ struct seat *pool_take(struct seat_pool *pool, int64_t deadline_ns);
 /* keep: the wire is as good as new; else it is closed. */
 void pool_leave(struct seat_pool *pool, struct seat *seat, bool keep);
 
-/* Seats with an open connection, as far as can be seen. */
-unsigned pool_open_count(const struct seat_pool *pool);
-
 #endif

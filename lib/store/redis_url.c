@@ -65,7 +65,8 @@ static bool number_below(const char *text, size_t count, long most, long *number
 	return count && *number <= most;
 }
 
-bool url_address(const char *text, size_t count, uint16_t port, struct redis_address *address)
+/* "host:port", "[host]:port" or "host" as an address; port 0 in the text is refused, none takes `port`. */
+static bool url_address(const char *text, size_t count, uint16_t port, struct redis_address *address)
 {
 	const char *host = text, *colon;
 	size_t length;

@@ -31,9 +31,6 @@ struct redis_url {
 /* LARDER_OK, or LARDER_INVALID with a message that says what is wrong, where, and how it is written. */
 enum larder_status url_parse(const char *text, struct redis_url *url);
 
-/* "host:port", "[host]:port" or "host" as an address; port 0 in the text is refused, none takes `port`. */
-bool url_address(const char *text, size_t count, uint16_t port, struct redis_address *address);
-
 /* For people: host:port or the path. */
 void url_show(const struct redis_address *address, char *text, size_t room);
 
