@@ -95,7 +95,7 @@ static json_t *node_json(const struct larder_redis_node *node)
 
 	json_object_set_new(object, "address", json_string(node->address));
 	json_object_set_new(object, "breaker", json_string(breakers[node->breaker]));
-	json_object_set_new(object, "retry_ms", json_integer(node->retry_ms));
+	json_object_set_new(object, "retry_ms", json_integer((json_int_t)node->retry_ms));
 	json_object_set_new(object, "failures", json_number(node->failures));
 	json_object_set_new(object, "opened", json_number(node->opened));
 	json_object_set_new(object, "closed", json_number(node->closed));
@@ -110,7 +110,7 @@ static void print_node(const struct larder_redis_node *node)
 {
 	printf("%s: breaker %s", node->address, breakers[node->breaker]);
 	if (node->breaker != LARDER_REDIS_CLOSED)
-		printf(" (next try in %" PRId64 " ms)", node->retry_ms);
+		printf(" (next try in %" PRIu64 " ms)", node->retry_ms);
 	printf(", %" PRIu64 " failures, opened %" PRIu64 " and closed %" PRIu64 " times, %" PRIu64 " tries, %" PRIu64 " calls refused",
 			node->failures, node->opened, node->closed, node->probes, node->refused);
 	if (node->slots)

@@ -35,15 +35,30 @@ struct larder_redis_node {
 	size_t size;             /* sizeof(struct larder_redis_node), set by the caller */
 	char address[300];       /* host:port, or the path of a socket */
 	enum larder_redis_breaker breaker;
-	int64_t retry_ms;        /* until the next try; 0: now */
-	uint64_t failures;       /* calls that got no answer */
-	uint64_t opened, closed, probes, refused; /* times that it opened and closed; calls that tried, and that were refused */
-	unsigned slots;          /* of 16384, in a cluster */
+	unsigned slots;          /* of 16384, in a cluster; 0 from larder_redis_breakers() */
 	const char *last;        /* the failure seen last, static; "" if none */
+	/* Each is one line of larder/breaker.def. */
+#define LARDER_COUNTER(name, text) uint64_t name;
+#define LARDER_GAUGE(name, text) uint64_t name;
+#include <larder/breaker.def>
+#undef LARDER_COUNTER
+#undef LARDER_GAUGE
 };
 /* Server number `number`, from 0.  LARDER_OK; LARDER_MISS past the last; LARDER_INVALID.  Wait-free; asks no server. */
 LARDER_API enum larder_status larder_redis_node(const struct larder_store *store, unsigned number,
 		struct larder_redis_node *node);
+
+/*
+ * The breakers of all servers that redis stores share through this cache (setting `near`, or a tier over it), and what such stores
+ * count: visit is called for each until it returns false (LARDER_END).  What it is given is valid during the callback only;
+ * address is printable, and shortened in the middle if it is long; status->nodes is 0: not known here.  For those who
+ * look from outside: works on inspectors (LARDER_INSPECT), and where all processes are gone.
+ * Lock-free; asks no server.  LARDER_OK; LARDER_END; LARDER_INVALID; LARDER_DETACHED.
+ */
+LARDER_API enum larder_status larder_redis_breakers(struct larder *cache,
+		bool (*visit)(const struct larder_redis_node *node, void *arg), void *arg);
+LARDER_API enum larder_status larder_redis_counters(struct larder *cache,
+		bool (*visit)(const char *address, const struct larder_redis_status *status, void *arg), void *arg);
 
 /*
  * Removes from Redis what the namespace `ns` has there under generations that are over (it was cleared): by SCAN and UNLINK, in

@@ -55,24 +55,31 @@ struct larder_tiered_repair {
  */
 LARDER_API enum larder_status larder_tiered_repair(struct larder_store *store, int64_t timeout_ms, struct larder_tiered_repair *done);
 
-/* A tier as all processes of its near cache see it. */
+/* A tier as all processes of its near cache see it.  Tiers of one near cache before the same far store are one. */
 struct larder_tiered_info {
-	bool live, broken;            /* neither: nobody has listened yet */
-	int64_t broken_for_ms;
-	bool held;                    /* somebody listens: */
+	bool live, broken;   /* neither: nobody has listened yet */
+	bool held;           /* somebody listens: */
 	uint32_t holder_slot;
 	int32_t holder_pid;
-	int64_t silent_ms;            /* since the listener last knew that it had heard everything */
-	uint64_t gaps, armed, taken_over, invalidations, cleared;
-	uint64_t accepted, written, superseded, lost; /* write-behind */
-	uint64_t pending;             /* of them, accepted and none of the others */
-	int64_t oldest_ms;            /* age of the oldest in the queue of whoever published last */
-	uint64_t queue_here;          /* in this process's queue */
-	uint64_t dirtied, cleaned;
-	uint64_t failures;
+	uint64_t queue_here; /* writes in this process's queue; 0 from larder_tiers() */
+	/* Each is one line of larder/tiered.def. */
+#define LARDER_COUNTER(name, text) uint64_t name;
+#define LARDER_GAUGE(name, text) uint64_t name;
+#include <larder/tiered.def>
+#undef LARDER_COUNTER
+#undef LARDER_GAUGE
 };
-/* LARDER_OK. */
+/* LARDER_OK.  Wait-free; asks no server. */
 LARDER_API enum larder_status larder_tiered_info(struct larder_store *store, struct larder_tiered_info *info);
+
+/*
+ * Calls visit for each tier that any process has opened with this near cache, until it returns false (LARDER_END).  `far` tells the
+ * far store: "redis HOST:PORT PREFIX", or its kind; it is valid during the callback only, and printable.  For those who look
+ * from outside: works on inspectors (LARDER_INSPECT), and where all processes of the tier are gone.
+ * Lock-free; asks no server.  LARDER_OK; LARDER_END; LARDER_INVALID; LARDER_DETACHED.
+ */
+LARDER_API enum larder_status larder_tiers(struct larder *cache,
+		bool (*visit)(const char *far, const struct larder_tiered_info *info, void *arg), void *arg);
 
 #ifdef __cplusplus
 }

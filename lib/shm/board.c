@@ -39,3 +39,10 @@ bool board_row(const struct region *r, uint32_t row, char name[BOARD_NAME_BYTES 
 	*words = rows_of(r)[row].value;
 	return true;
 }
+
+void board_name_printable(char *name)
+{
+	for (; *name; name++)
+		if (*name < ' ' || *name > '~')
+			*name = '?';
+}

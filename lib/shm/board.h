@@ -19,5 +19,7 @@
 enum larder_status board_find(const struct region *r, const char *name, struct word **words);
 /* Row number `row`, for those who look: false past the last.  name is "" where there is none. */
 bool board_row(const struct region *r, uint32_t row, char name[BOARD_NAME_BYTES + 1], const struct word **words);
+/* A name for people: bytes that are not printable ASCII become '?'. */
+void board_name_printable(char *name);
 
 #endif

@@ -23,6 +23,19 @@ enum larder_status larder_redis_node(const struct larder_store *store, unsigned 
 	return absent();
 }
 
+enum larder_status larder_redis_breakers(struct larder *cache, bool (*visit)(const struct larder_redis_node *node, void *arg), void *arg)
+{
+	(void)cache, (void)visit, (void)arg;
+	return absent();
+}
+
+enum larder_status larder_redis_counters(struct larder *cache,
+		bool (*visit)(const char *address, const struct larder_redis_status *status, void *arg), void *arg)
+{
+	(void)cache, (void)visit, (void)arg;
+	return absent();
+}
+
 enum larder_status larder_redis_sweep(struct larder_store *store, const char *ns, bool all, uint64_t limit, int64_t timeout_ms,
 		uint64_t *removed)
 {

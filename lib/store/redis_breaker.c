@@ -120,9 +120,11 @@ static void open_from(struct breaker *breaker, struct word *words, uint64_t seen
 	uint64_t now = now_ms(breaker), moment = now + back_off_ms(breaker, level, now ^ seen);
 	unsigned next = level < LEVEL_MAX ? level + 1 : LEVEL_MAX;
 
-	if (cas_acq_rel(&words[BREAKER_STATE], seen, state_after(seen, BREAKER_IS_OPEN, next, moment))
-			&& state_of(seen) == BREAKER_IS_CLOSED)
-		(void)add_hint(&words[BREAKER_OPENED], 1);
+	if (!cas_acq_rel(&words[BREAKER_STATE], seen, state_after(seen, BREAKER_IS_OPEN, next, moment))
+			|| state_of(seen) != BREAKER_IS_CLOSED)
+		return;
+	(void)add_hint(&words[BREAKER_OPENED], 1);
+	store_hint(&words[BREAKER_OPENED_AT], now); /* for people */
 }
 
 /* Adds to the window, which begins with a failure.  True: the limit is reached. */
@@ -200,4 +202,21 @@ enum breaker_state breaker_now(const struct breaker *breaker, int64_t *next_ms)
 uint64_t breaker_count(const struct breaker *breaker, enum breaker_word word)
 {
 	return load_hint(&words_of(breaker)[word]);
+}
+
+const struct word *breaker_words(const struct breaker *breaker) { return words_of(breaker); }
+
+static uint64_t since(uint64_t moment, uint64_t now) { return moment && moment < now ? now - moment : 0; }
+
+void breaker_report(const struct word *words, int64_t now_ms, struct breaker_report *report)
+{
+	uint64_t word = load_acquire(&words[BREAKER_STATE]), window = load_hint(&words[BREAKER_WINDOW]);
+	uint64_t now = (uint64_t)now_ms & MOMENT_MASK, moment = word & MOMENT_MASK;
+	bool closed = state_of(word) == BREAKER_IS_CLOSED;
+
+	/* A state that is none is a stranger's. */
+	*report = (struct breaker_report){ .state = word >> STATE_SHIFT > BREAKER_IS_PROBING ? BREAKER_IS_OPEN : state_of(word), .window_ms = since(window >> 24, now),
+		.retry_ms = closed || moment <= now ? 0 : moment - now,
+		.open_for_ms = closed ? 0 : since(load_hint(&words[BREAKER_OPENED_AT]), now),
+		.window_failures = window >> 12 & TALLY_MAX, .window_successes = window & TALLY_MAX };
 }

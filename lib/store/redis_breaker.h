@@ -16,7 +16,7 @@
 #include "base/sync.h"
 
 enum breaker_word { BREAKER_STATE, BREAKER_WINDOW, BREAKER_OPENED, BREAKER_CLOSED, BREAKER_PROBES, BREAKER_REFUSED,
-	BREAKER_FAILURES, BREAKER_LAST, BREAKER_WORDS };
+	BREAKER_FAILURES, BREAKER_LAST, BREAKER_OPENED_AT, BREAKER_WORDS };
 
 enum breaker_state { BREAKER_IS_CLOSED = 0, BREAKER_IS_OPEN = 1, BREAKER_IS_PROBING = 2 };
 
@@ -54,5 +54,15 @@ void breaker_forget(struct breaker *breaker, const struct breaker_pass *pass);
 
 enum breaker_state breaker_now(const struct breaker *breaker, int64_t *next_ms);
 uint64_t breaker_count(const struct breaker *breaker, enum breaker_word word);
+
+/* What words say to somebody who looks, now being his clock_precise_ms() and clock_offset_ms() together.  0: it is closed;
+ * there was none. */
+struct breaker_report {
+	enum breaker_state state;
+	uint64_t retry_ms, open_for_ms;
+	uint64_t window_failures, window_successes, window_ms; /* since the first failure */
+};
+void breaker_report(const struct word *words, int64_t now_ms, struct breaker_report *report);
+const struct word *breaker_words(const struct breaker *breaker);
 
 #endif

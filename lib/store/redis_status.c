@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/message.h"
+#include "cache/call.h"
 #include "store/redis.h"
 #include "store/redis_key.h"
 #include "store/redis_reply.h"
@@ -21,6 +22,28 @@ static enum larder_status another_kind(const struct larder_store *store)
 	return LARDER_INVALID;
 }
 
+static void counters_read(struct larder_redis_status *status, const struct word *words)
+{
+#define LARDER_REDIS_COUNTER(name, text) status->name = load_hint(&words[REDIS_COUNT_##name]);
+#include <larder/redis.def>
+#undef LARDER_REDIS_COUNTER
+}
+
+static void node_describe(struct larder_redis_node *node, const struct word *words, const char *address)
+{
+	struct breaker_report report;
+	uint64_t last = load_hint(&words[BREAKER_LAST]);
+
+	breaker_report(words, clock_precise_ms() + clock_offset_ms(), &report);
+	*node = (struct larder_redis_node){ .size = sizeof *node, .breaker = (enum larder_redis_breaker)report.state,
+		.failures = load_hint(&words[BREAKER_FAILURES]), .opened = load_hint(&words[BREAKER_OPENED]),
+		.closed = load_hint(&words[BREAKER_CLOSED]), .probes = load_hint(&words[BREAKER_PROBES]),
+		.refused = load_hint(&words[BREAKER_REFUSED]), .retry_ms = report.retry_ms, .open_for_ms = report.open_for_ms,
+		.window_failures = report.window_failures, .window_successes = report.window_successes, .window_ms = report.window_ms,
+		.last = last && last <= WIRE_MEMORY ? wire_fault_text((enum wire_fault)last) : "" };
+	snprintf(node->address, sizeof node->address, "%s", address);
+}
+
 enum larder_status larder_redis_status(const struct larder_store *store, struct larder_redis_status *status)
 {
 	struct redis *redis = store ? redis_of(store) : NULL;
@@ -31,9 +54,7 @@ enum larder_status larder_redis_status(const struct larder_store *store, struct 
 		return LARDER_INVALID;
 	status->nodes = redis_node_count(redis);
 	status->shared = redis_is_shared(redis);
-#define LARDER_REDIS_COUNTER(name, text) status->name = load_hint(&tally_words(redis_tally(redis))[REDIS_COUNT_##name]);
-#include <larder/redis.def>
-#undef LARDER_REDIS_COUNTER
+	counters_read(status, tally_words(redis_tally(redis)));
 	return LARDER_OK;
 }
 
@@ -48,16 +69,70 @@ enum larder_status larder_redis_node(const struct larder_store *store, unsigned 
 	const struct redis_node *of = slots_node(redis_slots(redis), number);
 	if (!of)
 		return LARDER_MISS;
-	const struct breaker *breaker = &of->breaker;
-	uint64_t last = breaker_count(breaker, BREAKER_LAST);
-	*node = (struct larder_redis_node){ .size = sizeof *node, .failures = breaker_count(breaker, BREAKER_FAILURES),
-		.opened = breaker_count(breaker, BREAKER_OPENED), .closed = breaker_count(breaker, BREAKER_CLOSED),
-		.probes = breaker_count(breaker, BREAKER_PROBES), .refused = breaker_count(breaker, BREAKER_REFUSED),
-		.slots = slots_count(redis_slots(redis), number) };
-	node->breaker = (enum larder_redis_breaker)breaker_now(breaker, &node->retry_ms);
-	node->last = last && last <= WIRE_MEMORY ? wire_fault_text((enum wire_fault)last) : "";
-	snprintf(node->address, sizeof node->address, "%s", of->text);
+	node_describe(node, breaker_words(&of->breaker), of->text);
+	node->slots = slots_count(redis_slots(redis), number);
 	return LARDER_OK;
+}
+
+/* ---- From outside ---------------------------------------------------------------------------------------------------- */
+
+struct looker {
+	const char *prefix;
+	bool (*visit)(const struct looker *looker, const char *address, const struct word *words);
+	bool (*node)(const struct larder_redis_node *node, void *arg);
+	bool (*counters)(const char *address, const struct larder_redis_status *status, void *arg);
+	void *arg;
+};
+
+static bool visit_breaker(const struct looker *looker, const char *address, const struct word *words)
+{
+	struct larder_redis_node node;
+
+	node_describe(&node, words, address);
+	return looker->node(&node, looker->arg);
+}
+
+static bool visit_counters(const struct looker *looker, const char *address, const struct word *words)
+{
+	struct larder_redis_status status = { .size = sizeof status, .shared = true };
+
+	counters_read(&status, words);
+	return looker->counters(address, &status, looker->arg);
+}
+
+static enum larder_status look_at(struct larder *cache, const struct looker *looker)
+{
+	size_t prefix = strlen(looker->prefix);
+	char name[BOARD_NAME_BYTES + 1];
+	const struct word *words;
+
+	if (!cache)
+		return LARDER_INVALID;
+	if (region_gone(&cache->region))
+		return LARDER_DETACHED;
+	for (uint32_t row = 0; board_row(&cache->region, row, name, &words); row++) {
+		if (strncmp(name, looker->prefix, prefix))
+			continue;
+		board_name_printable(name);
+		if (!looker->visit(looker, name + prefix, words))
+			return LARDER_END;
+	}
+	return LARDER_OK;
+}
+
+enum larder_status larder_redis_breakers(struct larder *cache, bool (*visit)(const struct larder_redis_node *node, void *arg), void *arg)
+{
+	const struct looker looker = { .prefix = "breaker:", .visit = visit_breaker, .node = visit, .arg = arg };
+
+	return visit ? look_at(cache, &looker) : LARDER_INVALID;
+}
+
+enum larder_status larder_redis_counters(struct larder *cache,
+		bool (*visit)(const char *address, const struct larder_redis_status *status, void *arg), void *arg)
+{
+	const struct looker looker = { .prefix = "redis:", .visit = visit_counters, .counters = visit, .arg = arg };
+
+	return visit ? look_at(cache, &looker) : LARDER_INVALID;
 }
 
 /* ---- Sweeping -------------------------------------------------------------------------------------------------------- */

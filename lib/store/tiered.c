@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache/moment.h"
 #include "store/kinds.h"
 #include "store/settings.h"
 #include "store/tiered_calls.h"
@@ -287,18 +286,7 @@ enum larder_status larder_tiered_info(struct larder_store *store, struct larder_
 
 	if (!tier || !info)
 		return LARDER_INVALID;
-	const struct tier_words *words = &tier->words;
-	int64_t now = (int64_t)moment_precise(&tier->near.cache->region), oldest = (int64_t)load_hint(tier_word(words, TIER_OLDEST));
-	*info = (struct larder_tiered_info){ .gaps = load_hint(tier_word(words, TIER_GAPS)), .armed = load_hint(tier_word(words, TIER_ARMED)),
-		.taken_over = load_hint(tier_word(words, TIER_TAKEN_OVER)), .invalidations = load_hint(tier_word(words, TIER_INVALIDATIONS)),
-		.cleared = load_hint(tier_word(words, TIER_CLEARED)), .accepted = load_hint(tier_word(words, TIER_ACCEPTED)),
-		.written = load_hint(tier_word(words, TIER_WRITTEN)), .superseded = load_hint(tier_word(words, TIER_SUPERSEDED)),
-		.lost = load_hint(tier_word(words, TIER_LOST)), .dirtied = load_hint(tier_word(words, TIER_DIRTIED)),
-		.cleaned = load_hint(tier_word(words, TIER_CLEANED)), .failures = load_hint(tier_word(words, TIER_FAILURES)) };
-	uint64_t over = info->written + info->superseded + info->lost;
-	info->pending = info->accepted > over ? info->accepted - over : 0;
-	info->oldest_ms = oldest && now > oldest ? now - oldest : 0;
+	tier_words_info(&tier->words, tier->near.cache, info);
 	info->queue_here = tier_queue_depth(tier->queue);
-	tier_ear_info(tier, info);
 	return LARDER_OK;
 }

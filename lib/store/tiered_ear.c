@@ -3,6 +3,7 @@
 #include "store/tiered_ear.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -398,8 +399,9 @@ static enum larder_status ear_make(struct tier *tier, const struct tier_line_kin
 enum larder_status tier_ear_open(struct tier *tier)
 {
 	const struct tier_line_kind *kind = line_for(tier->far);
-	char identity[512] = "";
+	char identity[512];
 
+	snprintf(identity, sizeof identity, "%s", larder_store_kind_of(tier->far)->name);
 	if (kind) {
 		kind->identity(tier->far, identity, sizeof identity);
 		kind->share(tier->far, tier->near_store);
@@ -480,22 +482,4 @@ enum larder_status larder_tiered_descriptor(struct larder_store *store, int *des
 	if (ear && descriptor)
 		*descriptor = ear->line && ear->forks == tier_forks() ? ear->kind->descriptor(ear->line) : -1;
 	return ear && !descriptor ? LARDER_INVALID : status;
-}
-
-void tier_ear_info(const struct tier *tier, struct larder_tiered_info *info)
-{
-	const struct tier_words *words = &tier->words;
-	uint64_t stream = load_acquire(tier_word(words, TIER_STREAM)), office = load_acquire(tier_word(words, TIER_OFFICE));
-	int64_t now = now_of(tier), heard = moment_of_word(load_acquire(tier_word(words, TIER_HEARD)));
-	struct larder_participant_info holder;
-
-	info->live = stream_state(stream) == STREAM_LIVE;
-	info->broken = stream_state(stream) == STREAM_BROKEN;
-	info->broken_for_ms = info->broken ? now - stream_since_ms(stream) : 0;
-	info->silent_ms = heard ? now - heard : 0;
-	if (!office_slot_plus_1(office) || larder_participant(tier->near.cache, office_slot_plus_1(office) - 1, &holder))
-		return;
-	info->held = holder.alive && (holder.registration & 0x1fffff) == office_registration(office);
-	info->holder_slot = holder.slot;
-	info->holder_pid = holder.pid;
 }

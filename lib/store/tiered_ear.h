@@ -57,6 +57,5 @@ enum larder_status tier_ear_open(struct tier *tier);
 void tier_ear_close(struct tier *tier);
 /* Asks whether the stream that is said to be live was heard of lately; now and then, by those who rely on it. */
 void tier_watch(struct tier *tier);
-void tier_ear_info(const struct tier *tier, struct larder_tiered_info *info);
 
 #endif

@@ -19,7 +19,7 @@
 #ifndef LARDER_STORE_TIERED_WORDS_H
 #define LARDER_STORE_TIERED_WORDS_H
 
-#include <larder.h>
+#include <larder/tiered.h>
 
 #include "base/sync.h"
 
@@ -43,14 +43,21 @@ enum tier_word {
 
 #define TIER_ROWS 2u
 #define TIER_ROW_WORDS 16u
+#define TIER_IDENTITY_BYTES 104u /* a longer one ends in its hash */
 
 struct tier_words {
 	struct word *row[TIER_ROWS];
 	struct word own[TIER_ROWS * TIER_ROW_WORDS]; /* where the board has no rows left */
 };
 
-/* The rows of the tier before the far store `identity`.  LARDER_OK; LARDER_NO_ROOM: words of this process alone. */
+/* The rows of the tier before the far store `identity`, "tiered:0:IDENTITY" and "tiered:1:IDENTITY".  LARDER_OK; LARDER_NO_ROOM: words of
+ * this process alone. */
 enum larder_status tier_words_find(struct tier_words *words, struct larder *near, const char *identity);
+
+/* The first row of a tier and its name, if row number `row` of the board is one; the second row is found by that.  False past the last
+ * row; words->row[0] is NULL where it is none, or has no second row yet. */
+bool tier_words_row(struct tier_words *words, struct larder *near, uint32_t row, char identity[TIER_IDENTITY_BYTES]);
+void tier_words_info(const struct tier_words *words, struct larder *near, struct larder_tiered_info *info);
 
 static inline struct word *tier_word(const struct tier_words *words, enum tier_word which)
 {

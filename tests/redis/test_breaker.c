@@ -77,6 +77,55 @@ static void open_it(void)
 	cr_assert_neq(node().breaker, LARDER_REDIS_CLOSED);
 }
 
+static struct larder_redis_node seen_node;
+static struct larder_redis_status seen_status;
+static unsigned seen_count;
+
+static bool see_node(const struct larder_redis_node *found, void *arg)
+{
+	seen_node = *found;
+	seen_count++;
+	return !arg;
+}
+
+static bool see_counters(const char *address, const struct larder_redis_status *status, void *arg)
+{
+	cr_assert_str_eq(address, node().address);
+	seen_status = *status;
+	return !arg;
+}
+
+Test(breaker, who_only_inspects_the_cache_sees_the_breaker_and_the_counters)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	struct larder *inspector = NULL;
+
+	options.flags = LARDER_INSPECT;
+	assert_status(larder_open_with(cache_name, &options, &inspector), LARDER_OK);
+	assert_status(get(store), LARDER_MISS);
+	assert_status(larder_redis_breakers(inspector, see_node, NULL), LARDER_OK);
+	cr_assert_eq(seen_count, 1);
+	cr_assert_str_eq(seen_node.address, node().address);
+	cr_assert(seen_node.breaker == LARDER_REDIS_CLOSED && !seen_node.open_for_ms && !seen_node.retry_ms && !*seen_node.last);
+	server_kill(&server);
+	for (int i = 0; i < 2; i++)
+		assert_status(get(store), LARDER_UNREACHABLE);
+	usleep(30000);
+	assert_status(larder_redis_breakers(inspector, see_node, NULL), LARDER_OK);
+	cr_assert(seen_node.breaker == LARDER_REDIS_CLOSED && seen_node.window_failures == 2 && seen_node.window_ms >= 30);
+	assert_status(get(store), LARDER_UNREACHABLE);
+	usleep(30000);
+	assert_status(larder_redis_breakers(inspector, see_node, inspector), LARDER_END);
+	cr_assert(seen_node.breaker == LARDER_REDIS_OPEN && seen_node.opened == 1 && seen_node.failures == 3);
+	cr_assert(seen_node.open_for_ms >= 30 && seen_node.open_for_ms < 5000, "%lu", (unsigned long)seen_node.open_for_ms);
+	cr_assert(*seen_node.last);
+	assert_status(larder_redis_counters(inspector, see_counters, NULL), LARDER_OK);
+	cr_assert_geq(seen_status.connects_failed, 2);
+	cr_assert(seen_status.shared);
+	assert_status(larder_redis_breakers(NULL, see_node, NULL), LARDER_INVALID);
+	larder_close(&inspector);
+}
+
 Test(breaker, opens_at_its_limit_and_then_fails_at_once)
 {
 	assert_status(get(store), LARDER_MISS);

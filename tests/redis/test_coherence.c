@@ -296,6 +296,7 @@ Test(coherence, a_stopped_server_delays_no_hit_and_is_believed_for_its_bound)
 	hosts_open("write-through", "bound:600ms", "keep");
 	put(A, "k", "1");
 	assert_soon(B, "k", "1");
+	await(info(A).invalidations, 500); /* the report of A's own write, after which the value is fetched again */
 	assert_soon(A, "k", "1");
 	server_freeze(&server);
 	int64_t before = now_ms(), worst = 0;

@@ -63,6 +63,47 @@ Test(tiered_ear, a_change_of_another_host_is_heard)
 	cr_assert_eq(info().invalidations, 1);
 }
 
+static struct larder_tiered_info told;
+static char told_far[128];
+static bool remember(const char *far, const struct larder_tiered_info *i, void *arg)
+{
+	told = *i;
+	snprintf(told_far, sizeof told_far, "%s", far);
+	return !arg;
+}
+
+Test(tiered_ear, who_only_inspects_the_cache_sees_what_the_tier_knows)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	struct larder *inspector = NULL;
+	bool stop = true;
+
+	TIER("listener=thread", "keepalive=50ms");
+	cr_assert(within_ms(2000, live));
+	ok(put(tier, "k", "old"));
+	far_change("n", "k", "new");
+	cr_assert(within_ms(1000, heard_all));
+	options.flags = LARDER_INSPECT;
+	ok(larder_open_with(near_name, &options, &inspector));
+	ok(larder_tiers(inspector, remember, NULL));
+	cr_assert_str_eq(told_far, "far of test");
+	cr_assert(told.live && told.held && told.holder_pid == getpid());
+	cr_assert_eq(told.invalidations, info().invalidations);
+	cr_assert_eq(told.invalidations, 1);
+	cr_assert_eq(told.armed, 1);
+	cr_assert_lt(told.silent_ms, 1000);
+	store_release(&far_link->down, 1);
+	cr_assert(within_ms(1000, broken));
+	far_sleep_us(20000);
+	is(larder_tiers(inspector, remember, &stop), LARDER_END);
+	cr_assert(told.broken && told.gaps == 1 && told.broken_for_ms >= 20);
+	larder_store_release(&tier); /* nobody is left */
+	ok(larder_tiers(inspector, remember, NULL));
+	cr_assert(told.broken && !told.held);
+	is(larder_tiers(inspector, NULL, NULL), LARDER_INVALID);
+	larder_close(&inspector);
+}
+
 Test(tiered_ear, one_listens_for_all_and_is_followed_when_it_dies)
 {
 	pid_t children[3];
@@ -165,7 +206,7 @@ Test(tiered_ear, past_its_bound_nothing_near_is_believed)
 	store_release(&far_link->deaf, 1);
 	cr_assert(within_ms(2000, broken));
 	ok(put(far_beneath, "k", "2"));
-	int64_t until = far_now_ms() + 400 - info().broken_for_ms;
+	int64_t until = far_now_ms() + 400 - (int64_t)info().broken_for_ms;
 	while (far_now_ms() < until + 50)
 		far_sleep_us(1000);
 	holds(tier, "k", "2");
