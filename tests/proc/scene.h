@@ -164,4 +164,16 @@ static inline void handle_close(struct handle *h)
 
 #define assert_ok(status) cr_assert_eq((status), LARDER_OK, "%s", larder_message())
 
+/* Opens and joins, as most tests begin; closes and destroys, as most end. */
+static inline void scene_enter(const char *path, const struct larder_options *o, struct handle *h, struct worker **worker)
+{
+	assert_ok(handle_open(h, path, o));
+	assert_ok(handle_join(h, worker));
+}
+static inline void scene_leave(const char *path, struct handle *h)
+{
+	handle_close(h);
+	assert_ok(region_destroy(path));
+}
+
 #endif

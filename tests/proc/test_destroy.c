@@ -48,8 +48,7 @@ Test(destroy, a_destroyed_cache_can_still_be_touched_by_those_attached)
 	struct handle h;
 	struct worker *w;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	assert_ok(region_destroy(path));
 	memset(region_at(&h.region, h.region.geo.arena_off), 7, (size_t)h.region.geo.segments << h.region.geo.segment_shift);
 	cr_assert(participant_alive(&h.region, w->slot_plus_1 - 1));

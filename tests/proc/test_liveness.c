@@ -45,10 +45,25 @@ static uint32_t join_or_exit(struct handle *h)
 	return w->slot_plus_1 - 1;
 }
 
+static uint32_t enter_or_exit(const char *path, struct handle *h)
+{
+	struct larder_options o = small_cache();
+
+	if (handle_open(h, path, &o) != LARDER_OK)
+		_exit(200);
+	return join_or_exit(h);
+}
+
+static bool dies(struct region *r, uint32_t slot)
+{
+	for (int64_t last = scene_now_ms() + SCENE_WAIT_MS; participant_alive(r, slot) && scene_now_ms() < last;)
+		sleep_us(500);
+	return !participant_alive(r, slot);
+}
+
 /* A child that opens the cache, joins, names something in its hazards, and stays. */
 static pid_t stay(const char *path, struct report *r)
 {
-	struct larder_options o = small_cache();
 	struct handle h;
 	pid_t child = fork();
 
@@ -56,9 +71,7 @@ static pid_t stay(const char *path, struct report *r)
 	if (child != 0)
 		return child;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (handle_open(&h, path, &o) != LARDER_OK)
-		_exit(200);
-	uint32_t slot = join_or_exit(&h);
+	uint32_t slot = enter_or_exit(path, &h);
 	store_seq_cst(&region_participant(&h.region, slot)->hazard[HAZARD_READ], 123);
 	r->slot = slot;
 	for (;;)
@@ -93,8 +106,7 @@ Test(liveness, a_killed_process_is_dead_at_once_and_its_hazards_can_be_taken)
 		cr_assert(participant_bury(&h.region, r->slot));
 		cr_assert_eq(load_seq_cst(&region_participant(&h.region, r->slot)->hazard[HAZARD_READ]), 0);
 	}
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(liveness, a_stopped_process_is_alive)
@@ -114,8 +126,7 @@ Test(liveness, a_stopped_process_is_alive)
 	cr_assert_not(participant_bury(&h.region, r->slot));
 	end(child);
 	cr_assert_not(participant_alive(&h.region, r->slot));
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(liveness, sixteen_processes_take_sixteen_slots_and_the_next_gets_that_of_a_dead_one)
@@ -144,8 +155,7 @@ Test(liveness, sixteen_processes_take_sixteen_slots_and_the_next_gets_that_of_a_
 	for (int i = 0; i < SLOTS; i++)
 		if (i != 7)
 			end(child[i]);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 /* ---- Forked ---------------------------------------------------------------------------------------------------------------- */
@@ -157,8 +167,7 @@ Test(liveness, a_forked_child_has_a_slot_of_its_own_and_clean_hands)
 	struct handle h;
 	struct worker *w, *mine;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	uint32_t slot = w->slot_plus_1 - 1;
 	w->tail[17] = 42;
 	w->pins_used = 3;
@@ -182,8 +191,7 @@ Test(liveness, a_forked_child_has_a_slot_of_its_own_and_clean_hands)
 	cr_assert(participant_alive(&h.region, slot), "the child's end took the parent's slot");
 	cr_assert_eq(load_hint(&w->self->pin[0]), 9);
 	cr_assert(w->tail[17] == 42 && w->pins_used == 3 && w->slot_plus_1 == slot + 1);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 /* Opens, joins, forks a child that stays (and joins, if it is to), and is killed. */
@@ -199,9 +207,7 @@ static void parent_dies_child_lives(bool child_joins, uint32_t slots_alive_then)
 	pid_t parent = fork();
 	if (parent == 0) {
 		struct handle h;
-		if (handle_open(&h, path, &o) != LARDER_OK)
-			_exit(200);
-		r->slot = join_or_exit(&h);
+		r->slot = enter_or_exit(path, &h);
 		if (fork() == 0) {
 			r->second = child_joins ? join_or_exit(&h) : 0;
 			(void)gate_pass(&quit);
@@ -219,8 +225,7 @@ static void parent_dies_child_lives(bool child_joins, uint32_t slots_alive_then)
 		alive += participant_alive(&watcher.region, i);
 	cr_assert_eq(alive, slots_alive_then);
 	gate_open(&quit, 1);
-	handle_close(&watcher);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &watcher);
 }
 
 Test(liveness, a_child_that_never_used_the_cache_does_not_keep_its_dead_parents_slot) { parent_dies_child_lives(false, 0); }
@@ -275,8 +280,7 @@ Test(liveness, a_fork_at_any_moment_of_another_threads_open_keeps_no_slot, .time
 	gate_open(&quit, CHILDREN);
 	for (int i = 0; i < CHILDREN; i++)
 		cr_assert_eq(child_result(child[i]), 0);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 static void *come_and_go(void *handle)
@@ -316,8 +320,7 @@ Test(liveness, children_of_a_threaded_process_can_use_the_cache, .timeout = 60)
 		cr_assert_eq(pthread_join(thread, NULL), 0);
 		cr_assert_eq(child_result(child), 0);
 	}
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(liveness, a_child_that_gives_up_its_rights_and_its_root_can_still_use_the_cache)
@@ -338,8 +341,7 @@ Test(liveness, a_child_that_gives_up_its_rights_and_its_root_can_still_use_the_c
 		_exit(participant_alive(&h.region, slot) ? 0 : 2);
 	}
 	cr_assert_eq(child_result(child), 0);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(liveness, a_child_of_a_process_that_closed_everything_can_still_use_the_cache)
@@ -354,9 +356,7 @@ Test(liveness, a_child_of_a_process_that_closed_everything_can_still_use_the_cac
 	pid_t parent = fork();
 	if (parent == 0) {
 		struct handle h;
-		if (handle_open(&h, path, &o) != LARDER_OK)
-			_exit(200);
-		(void)join_or_exit(&h);
+		(void)enter_or_exit(path, &h);
 		if (fork() != 0)
 			_exit(0);
 		for (int fd = 0; fd < 256; fd++)
@@ -376,11 +376,8 @@ Test(liveness, a_child_of_a_process_that_closed_everything_can_still_use_the_cac
 	cr_assert_eq(r->fault, 0);
 	cr_assert(participant_alive(&watcher.region, r->slot), "closing everything dropped the slot");
 	r->second = 0;
-	for (int64_t last = scene_now_ms() + SCENE_WAIT_MS; participant_alive(&watcher.region, r->slot) && scene_now_ms() < last;)
-		sleep_us(500);
-	cr_assert_not(participant_alive(&watcher.region, r->slot));
-	handle_close(&watcher);
-	assert_ok(region_destroy(path));
+	cr_assert(dies(&watcher.region, r->slot));
+	scene_leave(path, &watcher);
 }
 
 /* ---- Exec'd ------------------------------------------------------------------------------------------------------------------- */
@@ -396,9 +393,7 @@ Test(liveness, exec_ends_a_participant_though_the_process_lives_on)
 	pid_t child = fork();
 	if (child == 0) {
 		struct handle h;
-		if (handle_open(&h, path, &o) != LARDER_OK)
-			_exit(200);
-		r->slot = join_or_exit(&h);
+		r->slot = enter_or_exit(path, &h);
 		while (r->second == NO_SLOT_YET)
 			sleep_us(500);
 		(void)execl("/bin/sleep", "sleep", "60", (char *)NULL);
@@ -407,13 +402,10 @@ Test(liveness, exec_ends_a_participant_though_the_process_lives_on)
 	cr_assert(reported(&r->slot));
 	cr_assert(participant_alive(&watcher.region, r->slot));
 	r->second = 0;
-	for (int64_t last = scene_now_ms() + 5000; participant_alive(&watcher.region, r->slot) && scene_now_ms() < last;)
-		sleep_us(500);
-	cr_assert_not(participant_alive(&watcher.region, r->slot));
+	cr_assert(dies(&watcher.region, r->slot));
 	cr_assert_eq(kill(child, 0), 0);
 	end(child);
-	handle_close(&watcher);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &watcher);
 }
 
 Test(liveness, a_spawned_program_does_not_keep_the_slot_of_the_one_that_spawned_it)
@@ -429,9 +421,7 @@ Test(liveness, a_spawned_program_does_not_keep_the_slot_of_the_one_that_spawned_
 		char *const sleeps[] = { "sleep", "5", NULL };
 		struct handle h;
 		pid_t spawned;
-		if (handle_open(&h, path, &o) != LARDER_OK)
-			_exit(200);
-		uint32_t slot = join_or_exit(&h);
+		uint32_t slot = enter_or_exit(path, &h);
 		if (posix_spawn(&spawned, "/bin/sleep", NULL, NULL, sleeps, NULL) != 0)
 			_exit(1);
 		r->second = (uint32_t)spawned;
@@ -443,8 +433,7 @@ Test(liveness, a_spawned_program_does_not_keep_the_slot_of_the_one_that_spawned_
 	end(child);
 	cr_assert_not(participant_alive(&watcher.region, r->slot));
 	cr_assert_eq(kill((pid_t)r->second, SIGKILL), 0, "the spawned program was gone too early for this test");
-	handle_close(&watcher);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &watcher);
 }
 
 /* ---- PID namespaces ------------------------------------------------------------------------------------------------------------- */
@@ -464,13 +453,6 @@ static pid_t contain(const char *path, struct report *r)
 		(void)stay(path, r);
 	for (;;)
 		(void)pause();
-}
-
-static bool dies(struct region *r, uint32_t slot)
-{
-	for (int64_t last = scene_now_ms() + 5000; participant_alive(r, slot) && scene_now_ms() < last;)
-		sleep_us(500);
-	return !participant_alive(r, slot);
 }
 
 /* Two containers that share /dev/shm: process 1 in each. */
@@ -499,8 +481,7 @@ Test(liveness, processes_of_the_same_number_in_two_pid_namespaces_are_told_apart
 	cr_assert(!permitted || participant_alive(&h.region, r[1]->slot));
 	end(child[1]);
 	cr_assert(!permitted || dies(&h.region, r[1]->slot));
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 	if (!permitted)
 		cr_skip("no PID namespaces for this user here");
 }

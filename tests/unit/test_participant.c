@@ -28,16 +28,14 @@ Test(participant, joining_again_gives_the_same_worker)
 	struct handle h;
 	struct worker *first, *again;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &first));
+	scene_enter(path, &o, &h, &first);
 	for (int i = 0; i < 1000; i++) {
 		assert_ok(handle_join(&h, &again));
 		cr_assert_eq(first, again);
 	}
 	cr_assert_eq(slots_alive(&h.region), 1);
 	cr_assert(participant_alive(&h.region, slot_of(first)));
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, a_new_worker_has_a_clean_slot_and_a_zero_tail)
@@ -73,8 +71,7 @@ Test(participant, a_new_worker_has_a_clean_slot_and_a_zero_tail)
 	cr_assert_geq(load_hint(&region_super(&h.region)->participants_used), w->slot_plus_1);
 	for (size_t i = 0; i < 256; i++)
 		cr_assert_eq(w->tail[i], 0);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, two_handles_on_one_cache_have_slots_of_their_own)
@@ -102,8 +99,7 @@ Test(participant, two_handles_on_one_cache_have_slots_of_their_own)
 	cr_assert_not(participant_alive(&b.region, gone));
 	assert_ok(handle_join(&b, &again));
 	cr_assert_eq(again, wb);
-	handle_close(&b);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &b);
 }
 
 /* More handles than a thread remembers, used in turns. */
@@ -159,8 +155,7 @@ Test(participant, closing_clears_every_hazard_and_pin)
 	struct worker *w;
 	struct region r;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	uint32_t slot = slot_of(w);
 	store_hint(&w->self->hazard[HAZARD_SEGMENT], 3);
 	store_hint(&w->self->batch[7], 3);
@@ -181,8 +176,7 @@ Test(participant, bury_takes_from_the_dead_only)
 	struct handle h;
 	struct worker *w;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	uint32_t dead = (slot_of(w) + 1) % h.region.geo.participants;
 	store_hint(&w->self->pin[1], 77);
 	store_hint(&region_participant(&h.region, dead)->pin[1], 77);
@@ -192,8 +186,7 @@ Test(participant, bury_takes_from_the_dead_only)
 	cr_assert(participant_bury(&h.region, dead));
 	cr_assert_eq(load_hint(&region_participant(&h.region, dead)->pin[1]), 0);
 	cr_assert_not(participant_alive(&h.region, dead), "the undertaker kept the slot");
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------------- */
@@ -255,8 +248,7 @@ Test(participant, threads_at_once_have_different_slots)
 		for (int j = 0; j < i; j++)
 			cr_assert(v[i].slot != v[j].slot && v[i].worker != v[j].worker);
 	}
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, a_thread_that_ends_leaves_its_slot_to_the_next)
@@ -276,8 +268,7 @@ Test(participant, a_thread_that_ends_leaves_its_slot_to_the_next)
 	}
 	cr_assert(participant_alive(&h.region, first.slot), "the pool lost the slot");
 	cr_assert_eq(slots_alive(&h.region), 1);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, the_next_thread_is_not_in_a_call_of_the_last)
@@ -293,8 +284,7 @@ Test(participant, the_next_thread_is_not_in_a_call_of_the_last)
 	assert_ok(handle_join(&h, &w));
 	cr_assert_eq(w, v.worker);
 	cr_assert_eq(w->ready, w->handle_id);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, pins_left_behind_keep_the_slot_until_the_last_is_released)
@@ -322,8 +312,7 @@ Test(participant, pins_left_behind_keep_the_slot_until_the_last_is_released)
 	visit_alone(&next);
 	cr_assert((slot_of(a) == left.slot) != (next.slot == left.slot), "the slot did not come back to the pool");
 	cr_assert_eq(slots_alive(&h.region), 2);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 static pthread_key_t late_key;
@@ -364,8 +353,7 @@ Test(participant, a_destructor_of_the_host_program_may_still_use_the_cache)
 		assert_ok(late_status);
 	}
 	cr_assert_eq(slots_alive(&h.region), 1, "such threads take their slots with them");
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(participant, with_all_slots_taken_the_next_is_told_so_and_gets_one_when_it_is_free)
@@ -417,14 +405,12 @@ Test(participant, a_signal_handler_that_joins_cannot_lock_up_with_its_own_thread
 	(void)signal(SIGALRM, join_in_handler);
 	(void)setitimer(ITIMER_REAL, &every, NULL);
 	for (int i = 0; i < 2000 || interrupts < 50; i++) {
-		assert_ok(handle_open(&a, path, &o));
-		assert_ok(handle_join(&a, &w));
+		scene_enter(path, &o, &a, &w);
 		handle_close(&a);
 	}
 	memset(&every, 0, sizeof every);
 	(void)setitimer(ITIMER_REAL, &every, NULL);
-	handle_close(&b);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &b);
 }
 
 /* ---- Descriptors that the host program closes ------------------------------------------------------------------------------ */
@@ -437,8 +423,7 @@ Test(participant, slots_outlive_a_closefrom_and_new_ones_can_be_had)
 	struct visit next = { .handle = &h };
 	struct worker *w, *theirs;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	(void)close(h.region.lock_fd);
 	(void)close(h.region.probe_fd);
 	/* Somebody else's files under the old numbers. */
@@ -458,8 +443,7 @@ Test(participant, slots_outlive_a_closefrom_and_new_ones_can_be_had)
 	handle_close(&h);
 	cr_assert_eq(slots_alive(&other.region), 1);
 	cr_assert_eq(fcntl(first, F_GETFD) & fcntl(second, F_GETFD), FD_CLOEXEC, "closed somebody else's file");
-	handle_close(&other);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &other);
 }
 
 Test(participant, without_descriptors_and_without_the_file_nobody_is_declared_dead)
@@ -469,8 +453,7 @@ Test(participant, without_descriptors_and_without_the_file_nobody_is_declared_de
 	struct handle h;
 	struct worker *w;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	cr_assert_eq(unlink(path), 0);
 	(void)close(h.region.lock_fd);
 	(void)close(h.region.probe_fd);

@@ -69,8 +69,7 @@ Test(region, a_relative_path_still_leads_there_after_chdir)
 	(void)close(h.region.lock_fd);
 	(void)close(h.region.probe_fd);
 	assert_ok(handle_join(&h, &w));
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 Test(region, flags_say_whether_to_create_or_to_attach)
@@ -164,8 +163,7 @@ Test(region, no_descriptor_is_inherited_by_exec_or_taken_for_stdout)
 	cr_assert(fcntl(h.region.lock_fd, F_GETFD) & FD_CLOEXEC);
 	cr_assert(fcntl(h.region.probe_fd, F_GETFD) & FD_CLOEXEC);
 	cr_assert_eq(fcntl(0, F_GETFD), -1);
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 static unsigned open_descriptors(void)
@@ -183,8 +181,7 @@ Test(region, opening_and_closing_leaks_neither_descriptors_nor_mappings)
 	unsigned before = open_descriptors();
 
 	for (int i = 0; i < 50; i++) {
-		assert_ok(handle_open(&h, path, &o));
-		assert_ok(handle_join(&h, &w));
+		scene_enter(path, &o, &h, &w);
 		handle_close(&h);
 		assert_ok(open_close(path, LARDER_INSPECT));
 		cr_assert_eq(open_close(path, LARDER_EXCLUSIVE), LARDER_EXISTS);
@@ -278,8 +275,7 @@ Test(region, no_dump_lock_and_the_anchor_show_in_the_mapping)
 	cr_assert_not(mapping_has(h.region.base, " dc"));
 	cr_assert_eq(h.region.anchors, 1);
 	cr_assert(mapping_has(h.region.anchor[0], " dc"));
-	handle_close(&h);
-	assert_ok(region_destroy(path));
+	scene_leave(path, &h);
 }
 
 static unsigned resident_pages(const struct region *r)
@@ -361,8 +357,7 @@ Test(region, an_inspector_reads_asks_for_liveness_and_cannot_write)
 	struct worker *w;
 	struct region r;
 
-	assert_ok(handle_open(&h, path, &o));
-	assert_ok(handle_join(&h, &w));
+	scene_enter(path, &o, &h, &w);
 	cr_assert_eq(chmod(path, 0400), 0);
 	o.flags = LARDER_INSPECT;
 	assert_ok(region_open(&r, path, &o));
