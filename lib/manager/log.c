@@ -65,17 +65,20 @@ const char *log_printable(const char *text, size_t count, char *to, size_t room)
 	return to;
 }
 
-/* The event in one line without a newline; its length. */
-static size_t line_of(const struct larder_log_event *event, unsigned dropped, char line[LINE_BYTES_MAX])
+/* The event in one line without a newline; false if there were too many of late. */
+static bool line_of(const struct larder_log_event *event, enum adapter adapter, char line[LINE_BYTES_MAX])
 {
 	char message[512];
+	unsigned dropped;
+
+	if (!admitted(adapter, &dropped))
+		return false;
 	int length = snprintf(line, LINE_BYTES_MAX, "operation=%s store=%s key=\"%s\" status=%d message=\"%s\"", event->operation,
 			event->store, event->key, (int)event->status,
 			log_printable(event->message, strlen(event->message), message, sizeof message));
-
 	if (dropped && length > 0 && (size_t)length < LINE_BYTES_MAX)
-		length += snprintf(line + length, LINE_BYTES_MAX - (size_t)length, " dropped=%u", dropped);
-	return length < 0 ? 0 : (size_t)length < LINE_BYTES_MAX ? (size_t)length : LINE_BYTES_MAX - 1;
+		(void)snprintf(line + length, LINE_BYTES_MAX - (size_t)length, " dropped=%u", dropped);
+	return true;
 }
 
 /* One datagram, or nothing: the logger may be slow, full, or not there. */
@@ -94,12 +97,10 @@ static void send_datagram(const char *path, const char *text, size_t bytes)
 void log_to_descriptor(int fd, const struct larder_log_event *event)
 {
 	char line[LINE_BYTES_MAX], text[LINE_BYTES_MAX + 64];
-	unsigned dropped;
 	int saved = errno;
 
-	if (!admitted(ADAPTER_DESCRIPTOR, &dropped))
+	if (!line_of(event, ADAPTER_DESCRIPTOR, line))
 		return;
-	(void)line_of(event, dropped, line);
 	int length = snprintf(text, sizeof text, "larder: %s\n", line);
 	(void)!write(fd, text, (size_t)length);
 	errno = saved;
@@ -108,12 +109,10 @@ void log_to_descriptor(int fd, const struct larder_log_event *event)
 void log_to_syslog(const char *socket_path, const struct larder_log_event *event)
 {
 	char line[LINE_BYTES_MAX], text[LINE_BYTES_MAX + 128];
-	unsigned dropped;
 	int saved = errno;
 
-	if (!admitted(ADAPTER_SYSLOG, &dropped))
+	if (!line_of(event, ADAPTER_SYSLOG, line))
 		return;
-	(void)line_of(event, dropped, line);
 	int length = snprintf(text, sizeof text, "<%d>%.64s[%d]: larder: %s", FACILITY_USER | PRIORITY_ERR,
 			program_invocation_short_name, (int)getpid(), line);
 	send_datagram(socket_path, text, (size_t)length);
@@ -123,12 +122,10 @@ void log_to_syslog(const char *socket_path, const struct larder_log_event *event
 void log_to_journald(const char *socket_path, const struct larder_log_event *event)
 {
 	char line[LINE_BYTES_MAX], text[LINE_BYTES_MAX + 1024];
-	unsigned dropped;
 	int saved = errno;
 
-	if (!admitted(ADAPTER_JOURNALD, &dropped))
+	if (!line_of(event, ADAPTER_JOURNALD, line))
 		return;
-	(void)line_of(event, dropped, line);
 	/* No value has a newline in it, so the simple form of the protocol does. */
 	int length = snprintf(text, sizeof text, "PRIORITY=%d\nSYSLOG_IDENTIFIER=%.64s\nMESSAGE=larder: %s\nLARDER_OPERATION=%s\n"
 			"LARDER_STORE=%s\nLARDER_KEY=%s\nLARDER_STATUS=%d\n", PRIORITY_ERR, program_invocation_short_name, line,

@@ -220,6 +220,16 @@ static enum larder_status do_delete(struct larder_handle *h, const struct larder
 	return finish(h, &c, OP_DELETE, SERIES_DONE, key, status);
 }
 
+static enum larder_status do_touch(struct larder_handle *h, const struct larder_store_key *key, int64_t ttl_ms)
+{
+	struct call c;
+
+	if (unlikely(!call_begin(h, &c)))
+		return no_store(h, OP_TOUCH, key);
+	enum larder_status status = c.kind->touch ? c.kind->touch(c.self, key, ttl_ms) : LARDER_UNSUPPORTED;
+	return finish(h, &c, OP_TOUCH, SERIES_DONE, key, status);
+}
+
 /* ---- On handles ---------------------------------------------------------------------------------------------------------- */
 
 struct asked {
@@ -335,19 +345,12 @@ enum larder_status larder_handle_delete(struct larder_handle *handle, const void
 enum larder_status larder_handle_touch(struct larder_handle *handle, const void *key, size_t key_bytes, int64_t ttl_ms)
 {
 	struct passing p;
-	struct call c;
 
 	if (!handle)
 		return LARDER_INVALID;
 	enum larder_status status = pass(handle, key, key_bytes, &p);
-	if (status)
-		return status;
-	if (!call_begin(handle, &c)) {
-		status = no_store(handle, OP_TOUCH, &p.key);
-	} else {
-		status = c.kind->touch ? c.kind->touch(c.self, &p.key, ttl_ms) : LARDER_UNSUPPORTED;
-		status = finish(handle, &c, OP_TOUCH, SERIES_DONE, &p.key, status);
-	}
+	if (!status)
+		status = do_touch(handle, &p.key, ttl_ms);
 	free(p.own);
 	return status;
 }
