@@ -34,6 +34,20 @@ static enum larder_status number_of(struct engine_store *store, const struct lar
 	return status;
 }
 
+struct larder_options engine_options(const struct larder_setting_value *values)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+
+	options.flags = values[ENGINE_HUGE].number ? (uint32_t)LARDER_HUGE : 0;
+	options.create_flags = (values[ENGINE_CHECKSUM].number ? (uint32_t)LARDER_CHECKSUM : 0)
+			| (values[ENGINE_PLAIN].number ? (uint32_t)LARDER_PLAIN : 0);
+	options.bytes = (uint64_t)values[ENGINE_BYTES].number;
+	options.entry_bytes = (uint64_t)values[ENGINE_ENTRY_BYTES].number;
+	options.participants = (uint32_t)values[ENGINE_PARTICIPANTS].number;
+	options.namespaces = (uint32_t)values[ENGINE_NAMESPACES].number;
+	return options;
+}
+
 enum larder_status engine_open(const char *name, const struct larder_options *options, void **self)
 {
 	struct engine_store *store = calloc(1, sizeof *store);

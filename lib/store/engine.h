@@ -7,6 +7,28 @@
 
 #include <larder/store.h>
 
+/* Settings that kinds of the engine have in common; a kind's own go on from ENGINE_SETTINGS. */
+enum engine_setting { ENGINE_NAME, ENGINE_BYTES, ENGINE_ENTRY_BYTES, ENGINE_PARTICIPANTS, ENGINE_NAMESPACES, ENGINE_HUGE,
+	ENGINE_CHECKSUM, ENGINE_PLAIN, ENGINE_SETTINGS };
+
+/* The rules of all but the name, for a kind's table of rules. */
+#define ENGINE_RULES \
+	[ENGINE_BYTES] = { .key = "bytes", .type = LARDER_SETTING_SIZE, .least = (int64_t)LARDER_BYTES_MIN, .most = 1ll << 38, \
+		.usual = "64m", .text = "size of the whole cache, where it has to be created" }, \
+	[ENGINE_ENTRY_BYTES] = { .key = "entry-bytes", .type = LARDER_SETTING_SIZE, .least = 1, .most = 1ll << 26, .usual = "", \
+		.text = "usual size of key and value together; sizes the index" }, \
+	[ENGINE_PARTICIPANTS] = { .key = "participants", .type = LARDER_SETTING_COUNT, .least = 4, .most = 1024, .usual = "", \
+		.text = "threads attached at a time" }, \
+	[ENGINE_NAMESPACES] = { .key = "namespaces", .type = LARDER_SETTING_COUNT, .least = 16, .most = 4096, .usual = "", \
+		.text = "namespaces, the default one included" }, \
+	[ENGINE_HUGE] = { .key = "huge", .type = LARDER_SETTING_BOOL, .usual = "no", .text = "ask for huge pages" }, \
+	[ENGINE_CHECKSUM] = { .key = "checksum", .type = LARDER_SETTING_BOOL, .usual = "no", .text = "a checksum in every entry" }, \
+	[ENGINE_PLAIN] = { .key = "plain", .type = LARDER_SETTING_BOOL, .usual = "no", \
+		.text = "no version and no creation time in entries: 16 bytes less each, and no cas" }
+
+/* What these settings say. */
+struct larder_options engine_options(const struct larder_setting_value *values);
+
 /* A store's self over larder_open_with(). */
 enum larder_status engine_open(const char *name, const struct larder_options *options, void **self);
 
