@@ -69,20 +69,28 @@ static int no_memory(void)
 	return TOOL_FAILED;
 }
 
-static int feed_all(struct larder *cache, struct study *s, uint64_t *cursor)
+/* The next of the trace; *count 0: there is no more. */
+static int feed_some(struct larder *cache, struct study *s, uint64_t *cursor, size_t *count)
 {
 	struct larder_access accesses[BATCH];
-	size_t count;
+	enum larder_status status = larder_trace_read(cache, cursor, accesses, BATCH, count);
 
-	do {
-		enum larder_status status = larder_trace_read(cache, cursor, accesses, BATCH, &count);
-		if (status != LARDER_OK)
-			return report_cache(status);
-		if (!mrc_feed(s->mrc, accesses, count))
-			return no_memory();
-		s->accesses += count;
-	} while (count);
+	if (status != LARDER_OK)
+		return report_cache(status);
+	if (!mrc_feed(s->mrc, accesses, *count))
+		return no_memory();
+	s->accesses += *count;
 	return TOOL_OK;
+}
+
+static int feed_all(struct larder *cache, struct study *s, uint64_t *cursor)
+{
+	size_t count = 1;
+	int code = TOOL_OK;
+
+	while (code == TOOL_OK && count)
+		code = feed_some(cache, s, cursor, &count);
+	return code;
 }
 
 static volatile sig_atomic_t enough;
@@ -107,17 +115,13 @@ static int follow(struct larder *cache, struct study *s, uint64_t *cursor, int64
 /* The ring began in the middle of things: its first half fills the simulated caches, its second is counted. */
 static int feed_ring(struct larder *cache, struct study *s, uint64_t *cursor)
 {
-	struct larder_access accesses[BATCH];
 	size_t count = 1;
+	int code = TOOL_OK;
 
-	while (!s->whole && s->accesses < s->trace.capacity / 2 && count) {
-		enum larder_status status = larder_trace_read(cache, cursor, accesses, BATCH, &count);
-		if (status != LARDER_OK)
-			return report_cache(status);
-		if (!mrc_feed(s->mrc, accesses, count))
-			return no_memory();
-		s->accesses += count;
-	}
+	while (code == TOOL_OK && !s->whole && s->accesses < s->trace.capacity / 2 && count)
+		code = feed_some(cache, s, cursor, &count);
+	if (code != TOOL_OK)
+		return code;
 	if (!s->whole)
 		mrc_mark(s->mrc);
 	return feed_all(cache, s, cursor);
