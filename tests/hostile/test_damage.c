@@ -8,6 +8,8 @@
  */
 #include "../unit/kit.h"
 
+#include "base/chance.h"
+
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -21,10 +23,7 @@ static uint64_t state;
 
 static uint64_t chance(uint64_t below)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (state >> 9) % below;
+	return chance_next(&state) % below;
 }
 
 static uint64_t setting(const char *name, uint64_t other)

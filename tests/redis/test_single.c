@@ -341,6 +341,13 @@ Test(single, many_writes_go_in_one_go_each_with_its_status)
 	assert_text(get("a", "1"), "w");
 }
 
+/* From another store of the test to the one that it began with. */
+static void back_to(struct larder_store *plain)
+{
+	larder_store_release(&store);
+	store = plain;
+}
+
 Test(single, an_envelope_keeps_flags_and_creation)
 {
 	struct larder_store *plain = store;
@@ -360,8 +367,7 @@ Test(single, an_envelope_keeps_flags_and_creation)
 	assert_status(larder_store_set(store, &k, "w", 1, &options, NULL), LARDER_OK);
 	server_say(&server, "SET :k plain");
 	assert_text(get("", "k"), "plain");
-	larder_store_release(&store);
-	store = plain;
+	back_to(plain);
 }
 
 Test(single, a_prefix_stands_before_every_key)
@@ -371,8 +377,7 @@ Test(single, a_prefix_stands_before_every_key)
 	store = store_open(server.url, "timeout", "2s", "prefix", "app1/", NULL);
 	set("a", "k", "v");
 	assert_text(server_say(&server, "GET app1/a:k"), "v");
-	larder_store_release(&store);
-	store = plain;
+	back_to(plain);
 	cr_assert_null(get("a", "k"));
 }
 
@@ -385,8 +390,7 @@ Test(single, databases_are_apart)
 	store = store_open(url, "timeout", "2s", NULL);
 	set("a", "k", "three");
 	assert_text(server_say(&server, "-n 3 GET a:k"), "three");
-	larder_store_release(&store);
-	store = plain;
+	back_to(plain);
 	cr_assert_null(get("a", "k"));
 }
 

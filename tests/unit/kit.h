@@ -215,17 +215,43 @@ static inline struct key kit_key(const char *text)
 	return key_make(&cache->region, text, strlen(text), 0, false);
 }
 
-/* The slot that leads to the key, which is there. */
-static inline uint64_t kit_slot(const char *text)
+/* Where the key is, which is there. */
+static inline struct found kit_found(const char *text)
 {
 	struct key k = kit_key(text);
 	struct found f;
 	struct actor *a = kit_actor();
 	is(index_find(a, &k, &f), SEARCH_FOUND);
 	kit_release(a);
-	return f.word;
+	return f;
 }
+static inline uint64_t kit_slot(const char *text) { return kit_found(text).word; }
+static inline unsigned kit_frequency(const char *text) { return octet_load_hint(kit_found(text).frequency); }
 static inline struct shm_entry *kit_entry(const char *text) { return region_entry(&cache->region, slot_place(kit_slot(text))); }
+
+/* Of a large value. */
+#define KIT_PIECE_BYTES 12u
+static inline struct manifest kit_manifest(const char *text)
+{
+	struct found f = kit_found(text);
+	struct manifest m = { 0 };
+	cr_assert(manifest_read(cache, &f.entry, &m));
+	return m;
+}
+/* Calls back with a piece of it found, and the actor that found it. */
+static inline void kit_piece(const char *text, uint32_t number, void (*on_piece)(struct actor *a, struct found *f))
+{
+	struct manifest m = kit_manifest(text);
+	unsigned char name[KIT_PIECE_BYTES];
+	struct found f;
+	cr_assert_lt(number, m.chunks);
+	struct key piece = chunk_key(&cache->region, 0, &m, number, name);
+	struct actor *a = kit_actor();
+	is(index_find(a, &piece, &f), SEARCH_FOUND);
+	on_piece(a, &f);
+	kit_release(a);
+}
+static inline void kit_piece_evicted(struct actor *a, struct found *f) { cr_assert(index_remove(a, f, COUNTER_evictions_small)); }
 
 /* The segment that the key's entry lies in, and its word. */
 static inline uint32_t kit_segment(const char *text) { return geo_segment(&cache->region.geo, slot_place(kit_slot(text))); }

@@ -107,25 +107,27 @@ Test(geometry, small_caches_have_at_least_32_segments_of_at_least_a_page)
 	}
 }
 
+static struct shm_geometry planned_with_segments(uint32_t wanted)
+{
+	struct larder_options o = LARDER_OPTIONS_INIT;
+	o.bytes = 64 * MIB;
+	o.segments = wanted;
+	return planned(o);
+}
+
 Test(geometry, segments_asked_for_are_had_at_least_up_to_2048)
 {
 	for (uint32_t wanted = 32; wanted <= 2048; wanted += 7) {
-		struct larder_options o = LARDER_OPTIONS_INIT;
-		o.bytes = 64 * MIB;
-		o.segments = wanted;
-		struct shm_geometry g = planned(o);
+		struct shm_geometry g = planned_with_segments(wanted);
 		cr_assert(g.segments >= wanted && g.segments <= 2 * wanted + wanted / 16, "%u wanted, %u got", wanted, g.segments);
-		cr_assert(geometry_valid(&g, o.bytes));
+		cr_assert(geometry_valid(&g, 64 * MIB));
 	}
 }
 
 Test(geometry, no_more_than_4096_segments_and_nothing_thrown_away_for_it)
 {
 	for (uint32_t wanted = 2049; wanted <= 4096; wanted += 89) {
-		struct larder_options o = LARDER_OPTIONS_INIT;
-		o.bytes = 64 * MIB;
-		o.segments = wanted;
-		struct shm_geometry g = planned(o);
+		struct shm_geometry g = planned_with_segments(wanted);
 		cr_assert_leq(g.segments, 4096);
 		cr_assert_gt((double)((uint64_t)g.segments << g.segment_shift), 0.80 * (double)g.bytes);
 	}
@@ -134,10 +136,7 @@ Test(geometry, no_more_than_4096_segments_and_nothing_thrown_away_for_it)
 Test(geometry, active_segments_are_an_eighth_of_all_at_most)
 {
 	for (uint32_t wanted = 32; wanted <= 2048; wanted *= 2) {
-		struct larder_options o = LARDER_OPTIONS_INIT;
-		o.bytes = 64 * MIB;
-		o.segments = wanted;
-		struct shm_geometry g = planned(o);
+		struct shm_geometry g = planned_with_segments(wanted);
 		cr_assert_leq(g.classes * g.stripes * POOLS * 8, g.segments);
 		cr_assert(g.classes >= 1 && g.stripes >= 1 && g.classes * g.stripes * POOLS <= CELLS_MAX);
 		cr_assert(g.reserve >= 3 && g.reserve <= g.segments / 4);

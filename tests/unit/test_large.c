@@ -53,22 +53,7 @@ static unsigned slots_used(void)
 }
 
 /* Takes one piece of the key's value out of the index, as eviction would. */
-static void lose_piece(const char *key, uint32_t number)
-{
-	struct key k = kit_key(key);
-	struct actor *a = kit_actor();
-	struct found f;
-	struct manifest m;
-	unsigned char name[12];
-	bool live;
-	is(index_find(a, &k, &f), SEARCH_FOUND);
-	cr_assert(manifest_read(cache, &f.entry, &m) && number < m.chunks);
-	struct key piece = chunk_key(&cache->region, 0, &m, number, name);
-	is(index_find(a, &piece, &f), SEARCH_FOUND);
-	cr_assert(index_remove(a, &f, COUNTER_evictions_small));
-	(void)live;
-	kit_release(a);
-}
+static void lose_piece(const char *key, uint32_t number) { kit_piece(key, number, kit_piece_evicted); }
 
 Test(large, sizes_around_every_limit_read_back_whole)
 {
@@ -108,15 +93,9 @@ Test(large, a_buffer_too_small_gets_the_length)
 Test(large, a_key_is_not_mixed_up_with_a_piece)
 {
 	/* The piece's internal key, used by a caller. */
-	struct key k = kit_key("key");
-	struct found f;
-	struct manifest m;
-	unsigned char name[12];
+	unsigned char name[KIT_PIECE_BYTES];
 	ok(set_large("key", 20000, 1, 0));
-	struct actor *a = kit_actor();
-	is(index_find(a, &k, &f), SEARCH_FOUND);
-	cr_assert(manifest_read(cache, &f.entry, &m));
-	kit_release(a);
+	struct manifest m = kit_manifest("key");
 	(void)chunk_key(&cache->region, 0, &m, 0, name);
 	is(larder_get(cache, 0, name, sizeof name, NULL, 0, NULL), LARDER_MISS);
 	ok(larder_set(cache, 0, name, sizeof name, "mine", 4, 0));
@@ -300,19 +279,15 @@ Test(large, many_large_values_in_a_small_cache_are_whole_or_missing)
 	cr_assert_gt(there, 1);
 }
 
+static void flip_a_bit(struct actor *a, struct found *f)
+{
+	(void)a;
+	((unsigned char *)(uintptr_t)f->entry.value)[7] ^= 0x10;
+}
+
 static void spoil_piece(const char *key, uint32_t number)
 {
-	struct key k = kit_key(key);
-	struct actor *a = kit_actor();
-	struct found f;
-	struct manifest m;
-	unsigned char name[12];
-	is(index_find(a, &k, &f), SEARCH_FOUND);
-	cr_assert(manifest_read(cache, &f.entry, &m));
-	struct key piece = chunk_key(&cache->region, 0, &m, number, name);
-	is(index_find(a, &piece, &f), SEARCH_FOUND);
-	((unsigned char *)(uintptr_t)f.entry.value)[7] ^= 0x10;
-	kit_release(a);
+	kit_piece(key, number, flip_a_bit);
 	kit_damaged = true;
 }
 

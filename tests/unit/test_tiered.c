@@ -190,9 +190,9 @@ Test(tiered, one_process_fetches_for_all_of_the_host)
 	cr_assert_eq(gets(), 1);
 }
 
-Test(tiered, a_fetch_of_a_killed_process_is_taken_over_at_once)
+/* The far store has "k", and a child that asks for it waits there for its gate. */
+static pid_t child_fetching(void)
 {
-	TIER("fetch-wait=10s");
 	ok(put(far_beneath, "k", "v"));
 	store_release(&far_link->gate, 1);
 	pid_t child = fork();
@@ -201,6 +201,13 @@ Test(tiered, a_fetch_of_a_killed_process_is_taken_over_at_once)
 		_exit(0);
 	}
 	cr_assert(within_ms(5000, one_waits));
+	return child;
+}
+
+Test(tiered, a_fetch_of_a_killed_process_is_taken_over_at_once)
+{
+	TIER("fetch-wait=10s");
+	pid_t child = child_fetching();
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	store_release(&far_link->gate, 0);
@@ -213,14 +220,7 @@ Test(tiered, a_fetch_of_a_killed_process_is_taken_over_at_once)
 Test(tiered, a_fetch_of_a_stopped_process_delays_for_the_fetch_wait_alone)
 {
 	TIER("fetch-wait=200ms");
-	ok(put(far_beneath, "k", "v"));
-	store_release(&far_link->gate, 1);
-	pid_t child = fork();
-	if (!child) {
-		(void)look(tier, "k");
-		_exit(0);
-	}
-	cr_assert(within_ms(5000, one_waits));
+	pid_t child = child_fetching();
 	kill(child, SIGSTOP);
 	store_release(&far_link->gate, 0);
 	int64_t before = far_now_ms();

@@ -157,17 +157,7 @@ Test(view, an_inspector_sees_no_expired_and_no_large_value_with_a_missing_piece)
 	ok(larder_set(cache, 0, "key", 3, big, sizeof big, 0));
 	ok(larder_get(inspector, 0, "key", 3, back, sizeof back, &n));
 	cr_assert(n == sizeof big && memcmp(big, back, n) == 0);
-	struct key k = kit_key("key");
-	struct found f;
-	struct manifest m;
-	unsigned char name[12];
-	struct actor *a = kit_actor();
-	is(index_find(a, &k, &f), SEARCH_FOUND);
-	cr_assert(manifest_read(cache, &f.entry, &m));
-	struct key piece = chunk_key(&cache->region, 0, &m, 1, name);
-	is(index_find(a, &piece, &f), SEARCH_FOUND);
-	cr_assert(index_remove(a, &f, COUNTER_evictions_small));
-	kit_release(a);
+	kit_piece("key", 1, kit_piece_evicted);
 	is(larder_get(inspector, 0, "key", 3, back, sizeof back, &n), LARDER_MISS);
 	cr_assert_eq(walk(inspector, 0, "", LARDER_ITERATE_VALUES).count, 0);
 	ok(larder_set(cache, 0, "dying", 5, "v", 1, 1));
