@@ -87,14 +87,19 @@ bool node_resolve(struct redis_node *node, bool only_numeric)
 
 enum larder_status node_fault(struct redis_node *node, enum wire_fault fault)
 {
-	static const enum redis_counter counters[] = { [WIRE_LATE] = REDIS_COUNT_timeouts,
+	static const enum redis_counter counters[WIRE_FAULTS] = { [WIRE_LATE] = REDIS_COUNT_timeouts,
 		[WIRE_REFUSED] = REDIS_COUNT_connects_failed, [WIRE_ENDED] = REDIS_COUNT_disconnects,
-		[WIRE_GARBAGE] = REDIS_COUNT_garbage };
+		[WIRE_GARBAGE] = REDIS_COUNT_garbage, [WIRE_UNTRUSTED] = REDIS_COUNT_connects_failed,
+		[WIRE_ABSENT] = REDIS_COUNT_connects_failed, [WIRE_DENIED] = REDIS_COUNT_connects_failed,
+		[WIRE_NO_WAY] = REDIS_COUNT_connects_failed, [WIRE_UNNAMED] = REDIS_COUNT_connects_failed };
 
 	if (!fault)
 		return LARDER_OK;
-	message_set("redis at %s: %s (time-outs: %" PRId64 " ms to connect, %" PRId64 " ms in all)", node->text, wire_fault_text(fault),
-			node->options->connect_ns / 1000000, node->options->timeout_ns / 1000000);
+	if (fault == WIRE_LATE)
+		message_set("redis at %s: %s (%" PRId64 " ms to connect, %" PRId64 " ms in all)", node->text, wire_fault_text(fault),
+				node->options->connect_ns / 1000000, node->options->timeout_ns / 1000000);
+	else
+		message_set("redis at %s: %s", node->text, wire_fault_text(fault));
 	if (fault == WIRE_MEMORY)
 		return LARDER_NO_MEMORY;
 	redis_count(node->tally, counters[fault]);
@@ -108,7 +113,7 @@ static enum larder_status breaker_is_open(struct redis_node *node)
 	redis_count(node->tally, REDIS_COUNT_failed_fast);
 	(void)breaker_now(&node->breaker, &next_ms);
 	message_set("redis at %s: its breaker is open (last failure: %s), next try in %" PRId64 " ms", node->text,
-			wire_fault_text((enum wire_fault)(breaker_count(&node->breaker, BREAKER_LAST) % (WIRE_MEMORY + 1u))), next_ms);
+			wire_fault_text((enum wire_fault)(breaker_count(&node->breaker, BREAKER_LAST) % WIRE_FAULTS)), next_ms);
 	return LARDER_UNREACHABLE;
 }
 
@@ -183,7 +188,7 @@ static enum larder_status dial(struct redis_node *node, struct wire *wire, int64
 	if (!place) {
 		message_set("redis at %s: the name was not found; larder_store_health() asks the resolver again", node->text);
 		redis_count(node->tally, REDIS_COUNT_connects_failed);
-		*fault = WIRE_REFUSED;
+		*fault = WIRE_UNNAMED;
 		return LARDER_UNREACHABLE;
 	}
 	if (connect_by > deadline_ns)

@@ -40,7 +40,7 @@ static void node_describe(struct larder_redis_node *node, const struct word *wor
 		.closed = load_hint(&words[BREAKER_CLOSED]), .probes = load_hint(&words[BREAKER_PROBES]),
 		.refused = load_hint(&words[BREAKER_REFUSED]), .retry_ms = report.retry_ms, .open_for_ms = report.open_for_ms,
 		.window_failures = report.window_failures, .window_successes = report.window_successes, .window_ms = report.window_ms,
-		.last = last && last <= WIRE_MEMORY ? wire_fault_text((enum wire_fault)last) : "" };
+		.last = last && last < WIRE_FAULTS ? wire_fault_text((enum wire_fault)last) : "" };
 	snprintf(node->address, sizeof node->address, "%s", address);
 }
 

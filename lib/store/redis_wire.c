@@ -83,6 +83,18 @@ static enum wire_fault poll_until(struct pollfd *fds, nfds_t count, int64_t dead
 	}
 }
 
+/* Why there is no connection. */
+static enum wire_fault fault_of_connect(int problem)
+{
+	switch (problem) {
+	case ENOENT: case ENOTDIR: return WIRE_ABSENT;
+	case EACCES: case EPERM: return WIRE_DENIED;
+	case EHOSTUNREACH: case ENETUNREACH: case ENETDOWN: case EADDRNOTAVAIL: return WIRE_NO_WAY;
+	case ETIMEDOUT: return WIRE_LATE;
+	default: return WIRE_REFUSED;
+	}
+}
+
 static enum wire_fault finish_connect(int fd, int64_t deadline_ns)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLOUT };
@@ -92,9 +104,9 @@ static enum wire_fault finish_connect(int fd, int64_t deadline_ns)
 
 	if (fault)
 		return fault;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) < 0 || problem)
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) < 0)
 		return WIRE_REFUSED;
-	return WIRE_FINE;
+	return problem ? fault_of_connect(problem) : WIRE_FINE;
 }
 
 static enum wire_fault connect_to(int fd, const struct wire_address *address, int64_t deadline_ns)
@@ -107,7 +119,7 @@ static enum wire_fault connect_to(int fd, const struct wire_address *address, in
 	}
 	if (!connect(fd, (const struct sockaddr *)&address->socket, address->bytes))
 		return WIRE_FINE;
-	return errno == EINPROGRESS || errno == EINTR ? finish_connect(fd, deadline_ns) : WIRE_REFUSED;
+	return errno == EINPROGRESS || errno == EINTR ? finish_connect(fd, deadline_ns) : fault_of_connect(errno);
 }
 
 #if HIREDIS_MAJOR >= 1
@@ -148,7 +160,7 @@ void wire_clear(struct wire *wire)
 enum wire_fault wire_open(struct wire *wire, const struct wire_address *address, int64_t deadline_ns)
 {
 	if (!address->bytes)
-		return WIRE_REFUSED;
+		return WIRE_UNNAMED;
 	if (!make_reader(wire))
 		return WIRE_MEMORY;
 	wire->sent = wire->sealed = wire->filled = 0;
@@ -402,8 +414,9 @@ bool wire_is_quiet(struct wire *wire)
 
 const char *wire_fault_text(enum wire_fault fault)
 {
-	static const char *const texts[] = { "no fault", "timed out", "connection refused", "connection closed by the server",
-		"answer is not Redis protocol", "out of memory or descriptors", "TLS failed" };
+	static const char *const texts[WIRE_FAULTS] = { "no fault", "timed out", "connection refused",
+		"connection closed by the server", "answer is not Redis protocol", "out of memory or descriptors", "TLS failed",
+		"there is no such socket", "permission to connect denied", "no route to the host", "name not found" };
 
-	return texts[fault];
+	return fault < WIRE_FAULTS ? texts[fault] : "unknown";
 }

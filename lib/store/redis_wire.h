@@ -20,11 +20,16 @@
 enum wire_fault {
 	WIRE_FINE = 0,
 	WIRE_LATE = 1,    /* the deadline passed */
-	WIRE_REFUSED = 2, /* no connection: nobody listens, no way there, no such name */
+	WIRE_REFUSED = 2, /* nobody listens there */
 	WIRE_ENDED = 3,   /* the other side closed or reset it */
 	WIRE_GARBAGE = 4, /* what came is not Redis's protocol, or came unasked */
 	WIRE_MEMORY = 5,
-	WIRE_UNTRUSTED = 6 /* TLS: no agreement, or a certificate that is not accepted */
+	WIRE_UNTRUSTED = 6, /* TLS: no agreement, or a certificate that is not accepted */
+	WIRE_ABSENT = 7,  /* no such socket */
+	WIRE_DENIED = 8,  /* we may not connect to it */
+	WIRE_NO_WAY = 9,  /* no route to the host */
+	WIRE_UNNAMED = 10, /* the host's name was not found */
+	WIRE_FAULTS
 };
 
 struct wire_address {

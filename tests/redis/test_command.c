@@ -56,6 +56,15 @@ Test(command, ping_says_how_long_it_took)
 	cr_assert(strstr(said, "refused") && strstr(said, server.socket), "%s", said);
 }
 
+Test(command, a_socket_that_is_not_there_is_not_a_refusal)
+{
+	cr_assert_eq(run("ping unix:///nowhere/redis.sock"), 3, "%s", said);
+	cr_assert(strstr(said, "/nowhere/redis.sock: there is no such socket"), "%s", said);
+	cr_assert_null(strstr(said, "refused"), "%s", said);
+	cr_assert_eq(run("ping redis://127.0.0.1:1"), 3, "%s", said);
+	cr_assert(strstr(said, "127.0.0.1:1: connection refused"), "%s", said);
+}
+
 Test(command, what_is_wrong_on_the_command_line_is_refused)
 {
 	cr_assert_eq(run("ping http://x"), 2, "%s", said);
