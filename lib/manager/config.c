@@ -158,6 +158,11 @@ static void note_section(struct reader *r, const char *line, size_t count)
 	size_t length = close ? (size_t)(close - line) - 1 : 0;
 
 	end_section(r);
+	if (!close) {
+		while (count && isspace((unsigned char)line[count - 1]))
+			count--;
+		fault(r, r->line, "section %.*s has no ']' at its end", (int)(count > EXCERPT_BYTES ? EXCERPT_BYTES : count), line);
+	}
 	if (close && length > SECTION_BYTES_MAX) {
 		fault(r, r->line, "section [%.*s...] is longer than %u bytes", EXCERPT_BYTES, line + 1, SECTION_BYTES_MAX);
 		return;
@@ -183,8 +188,8 @@ static char *next_line(char *to, int room, void *stream)
 	r->indented = blank > 0;
 	if (memchr(r->at, 0, count))
 		fault(r, r->line, "has a NUL in it: this is no configuration");
-	else if (count >= (size_t)room)
-		fault(r, r->line, "is longer than %d bytes: go on in a further line that begins with a blank", room - 1);
+	else if (count - (newline != NULL) > (size_t)room - 2)
+		fault(r, r->line, "is longer than %d bytes: go on in a further line that begins with a blank", room - 2);
 	else if (blank < count && r->at[blank] == '[')
 		note_section(r, r->at + blank, count - blank);
 	if (r->status)

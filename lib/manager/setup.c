@@ -79,6 +79,15 @@ static enum larder_status take_name(char to[LARDER_STORE_NAME_MAX + 1], const ch
 	return LARDER_OK;
 }
 
+/* Where a manager's setting stands; NULL if it is not given. */
+static const char *origin_of(const struct config *config, const char *key)
+{
+	for (size_t i = 0; i < config->count; i++)
+		if (!*config->settings[i].store && !strcmp(config->settings[i].key, key))
+			return config->settings[i].origin;
+	return NULL;
+}
+
 static enum larder_status configure_manager(struct larder_manager *m, const struct config *config)
 {
 	static void (*const adapters[])(const struct larder_log_event *event, void *arg) = { NULL, larder_log_stderr, larder_log_syslog,
@@ -89,12 +98,12 @@ static enum larder_status configure_manager(struct larder_manager *m, const stru
 
 	if (status)
 		return status;
-	struct settings_rules all = { "manager", rules, MANAGER_SETTINGS, NULL, NULL, section.origins };
+	struct settings_rules all = { "manager", rules, MANAGER_SETTINGS, NULL, NULL, section.origins, NULL };
 	status = settings_check(&all, section.settings, section.count, values);
 	if (!status)
-		status = take_name(m->usual, NULL, "default", *values[MANAGER_DEFAULT].text ? values[MANAGER_DEFAULT].text : "default");
+		status = take_name(m->usual, origin_of(config, "default"), "default", *values[MANAGER_DEFAULT].text ? values[MANAGER_DEFAULT].text : "default");
 	if (!status)
-		status = take_name(m->metrics, NULL, "metrics", values[MANAGER_METRICS].text);
+		status = take_name(m->metrics, origin_of(config, "metrics"), "metrics", values[MANAGER_METRICS].text);
 	if (status)
 		return status;
 	m->timing = (uint32_t)values[MANAGER_TIMING].number;
@@ -138,15 +147,9 @@ static enum larder_status open_store(struct larder_manager *m, const struct conf
 		message_set("%s: store %s: kind has to be given: shm, memory, or another one", section.origins[0], name);
 		return LARDER_INVALID;
 	}
-	const struct store_request request = { .kind = section.kind->value, .owner = owner, .settings = section.settings,
-		.origins = section.origins, .count = section.count, .find = find_store, .arg = m };
-	if (larder_kind_find(request.kind))
-		return open_and_register(m, name, &request);
-	status = open_and_register(m, name, &request);
-	char text[MESSAGE_BYTES];
-	snprintf(text, sizeof text, "%s", larder_message());
-	message_set("%.300s: kind = %s", section.kind->origin, text);
-	return status;
+	const struct store_request request = { .kind = section.kind->value, .owner = owner, .place = section.kind->origin,
+		.settings = section.settings, .origins = section.origins, .count = section.count, .find = find_store, .arg = m };
+	return open_and_register(m, name, &request);
 }
 
 /* Each store once, where it is first named. */
@@ -163,6 +166,36 @@ static enum larder_status open_stores(struct larder_manager *m, const struct con
 			status = open_store(m, config, name);
 	}
 	return status;
+}
+
+/* A setting that names a store, in a configuration that has some: one of them, or it is misspelt.  Where it has none, the program
+ * brings them later. */
+static enum larder_status check_named(struct larder_manager *m, const struct config *config, const char *key, const char *name)
+{
+	const char *origin = origin_of(config, key);
+	bool stores = false;
+
+	for (size_t i = 0; i < config->count; i++)
+		stores = stores || *config->settings[i].store;
+	if (!origin || !stores || find_store(name, m))
+		return LARDER_OK;
+	char text[MESSAGE_BYTES];
+	(void)manager_no_store(m, name);
+	snprintf(text, sizeof text, "%s", larder_message());
+	message_set("%.300s: manager: %s = %s: %s", origin, key, name, text);
+	return LARDER_INVALID;
+}
+
+static bool is_no_store(const char *metrics)
+{
+	return !*metrics || !strcmp(metrics, "none") || !strcmp(metrics, "private");
+}
+
+static enum larder_status check_names(struct larder_manager *m, const struct config *config)
+{
+	enum larder_status status = check_named(m, config, "default", m->usual);
+
+	return status || is_no_store(m->metrics) ? status : check_named(m, config, "metrics", m->metrics);
 }
 
 static enum larder_status read_sources(const struct larder_manager_options *o, struct config *config)
@@ -185,6 +218,8 @@ static enum larder_status configure(struct larder_manager *m, const struct larde
 		status = configure_manager(m, &config);
 	if (!status)
 		status = open_stores(m, &config);
+	if (!status)
+		status = check_names(m, &config);
 	config_free(&config);
 	return status;
 }

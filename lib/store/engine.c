@@ -7,8 +7,10 @@
  */
 #include "store/engine.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/message.h"
 #include "base/sync.h"
@@ -48,6 +50,21 @@ struct larder_options engine_options(const struct larder_setting_value *values)
 	return options;
 }
 
+/* The engine speaks of options by their names in C, "options.entry_bytes".  Whoever configures a store knows them as settings. */
+static void speak_of_settings(void)
+{
+	static const char field[] = "options.";
+	char text[MESSAGE_BYTES], *name;
+
+	snprintf(text, sizeof text, "%s", larder_message());
+	while ((name = strstr(text, field)) != NULL) {
+		memmove(name, name + strlen(field), strlen(name + strlen(field)) + 1);
+		for (; islower((unsigned char)*name) || *name == '_'; name++)
+			*name = *name == '_' ? '-' : *name;
+	}
+	message_set("%s", text);
+}
+
 enum larder_status engine_open(const char *name, const struct larder_options *options, void **self)
 {
 	struct engine_store *store = calloc(1, sizeof *store);
@@ -57,10 +74,12 @@ enum larder_status engine_open(const char *name, const struct larder_options *op
 		return LARDER_NO_MEMORY;
 	}
 	enum larder_status status = larder_open_with(name, options, &store->cache);
-	if (status)
-		free(store);
-	else
+	if (!status) {
 		*self = store;
+		return LARDER_OK;
+	}
+	speak_of_settings();
+	free(store);
 	return status;
 }
 

@@ -16,6 +16,8 @@
 #include "base/message.h"
 
 #define OWNER_BYTES 384u
+#define NUMBER_BYTES 32u
+#define WORD_BYTES 40u /* longer ones are not guessed at */
 
 struct unit {
 	const char *name;
@@ -85,12 +87,34 @@ static int choice_of(const char *choices, const char *text)
 	}
 }
 
+/* number in the largest unit that it is a whole multiple of: as one would write it. */
+static void written(int64_t number, const struct unit *units, char text[NUMBER_BYTES])
+{
+	const struct unit *largest = NULL;
+
+	for (; units->name; units++)
+		if (number && number % units->factor == 0 && (!largest || units->factor >= largest->factor))
+			largest = units;
+	snprintf(text, NUMBER_BYTES, "%" PRId64 "%s", largest ? number / largest->factor : number, largest ? largest->name : "");
+}
+
+/* "1k .. 1m" */
+static void range_of(const struct larder_setting_rule *rule, char *text, size_t room)
+{
+	static const struct unit *const units[] = { [LARDER_SETTING_SIZE] = sizes, [LARDER_SETTING_DURATION] = durations,
+		[LARDER_SETTING_COUNT] = counts };
+	static const char *const notes[] = { [LARDER_SETTING_SIZE] = " (k, m, g or t may follow; bytes without)",
+		[LARDER_SETTING_DURATION] = " (ms, s, m, h or d may follow; seconds without)", [LARDER_SETTING_COUNT] = "" };
+	char least[NUMBER_BYTES], most[NUMBER_BYTES];
+
+	written(rule->least, units[rule->type], least);
+	written(rule->most, units[rule->type], most);
+	snprintf(text, room, "%s .. %s%s", least, most, notes[rule->type]);
+}
+
 /* What a rule allows, for messages. */
 static const char *allowed(const struct larder_setting_rule *rule, char *text, size_t room)
 {
-	static const char *const units[] = { [LARDER_SETTING_SIZE] = " bytes (k, m, g and t may follow)",
-		[LARDER_SETTING_DURATION] = " ms (ms, s, m, h or d may follow; seconds without)", [LARDER_SETTING_COUNT] = "" };
-
 	switch (rule->type) {
 	case LARDER_SETTING_CHOICE:
 		snprintf(text, room, "one of %s", rule->choices);
@@ -102,7 +126,7 @@ static const char *allowed(const struct larder_setting_rule *rule, char *text, s
 	case LARDER_SETTING_TEXT:
 		return "text";
 	default:
-		snprintf(text, room, "%" PRId64 " .. %" PRId64 "%s", rule->least, rule->most, units[rule->type]);
+		range_of(rule, text, room);
 		return text;
 	}
 }
@@ -163,31 +187,54 @@ static enum larder_status check_value(const struct settings_rules *rules, const 
 	return LARDER_OK;
 }
 
-/* Letters that two keys have in common from the left and from the right: enough to guess what was meant. */
-static size_t likeness(const char *a, const char *b)
+/* Fewest letters to be put in, left out, replaced or swapped with the next one that make one word of the other (Damerau, 1964);
+ * WORD_BYTES for words that are longer than that. */
+static size_t misspelling(const char *a, const char *b)
 {
-	size_t left = 0, right = 0, m = strlen(a), n = strlen(b), least = m < n ? m : n;
+	size_t m = strlen(a), n = strlen(b), rows[3][WORD_BYTES + 1];
 
-	while (left < least && a[left] == b[left])
-		left++;
-	while (right < least - left && a[m - 1 - right] == b[n - 1 - right])
-		right++;
-	return left + right;
+	if (m > WORD_BYTES || n > WORD_BYTES)
+		return WORD_BYTES;
+	for (size_t i = 0; i <= m; i++) {
+		size_t *now = rows[i % 3], *before = rows[(i + 2) % 3], *swapped = rows[(i + 1) % 3];
+		now[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			if (!i) {
+				now[j] = j;
+				continue;
+			}
+			size_t best = before[j - 1] + (a[i - 1] != b[j - 1]);
+			best = before[j] + 1 < best ? before[j] + 1 : best;
+			best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && swapped[j - 2] + 1 < best)
+				best = swapped[j - 2] + 1;
+			now[j] = best;
+		}
+	}
+	return rows[m % 3][n];
+}
+
+bool settings_meant(const char *word, const char *candidate, size_t *distance)
+{
+	size_t length = strlen(word), found = misspelling(word, candidate);
+
+	if (found >= *distance || found > (length < 4 ? 1 : length / 3))
+		return false;
+	*distance = found;
+	return true;
 }
 
 static enum larder_status unknown(const struct settings_rules *rules, const char *owner, const char *key)
 {
 	char known[320] = "";
 	const char *meant = NULL;
-	size_t best = strlen(key) / 2;
+	size_t distance = SIZE_MAX;
 
 	for (unsigned i = 0; i < rules->count; i++) {
-		size_t length = strlen(known), like = likeness(key, rules->rules[i].key);
+		size_t length = strlen(known);
 		snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", rules->rules[i].key);
-		if (like > best) {
-			best = like;
+		if (settings_meant(key, rules->rules[i].key, &distance))
 			meant = rules->rules[i].key;
-		}
 	}
 	message_set("%s: there is no setting '%s'%s%s%s; it takes: %s", owner, key, meant ? " (did you mean '" : "",
 			meant ? meant : "", meant ? "'?)" : "", *known ? known : "none");
@@ -224,7 +271,8 @@ static enum larder_status check_rule(const struct settings_rules *rules, unsigne
 
 	if (value->text)
 		return check_value(rules, value->given ? owner_of(rules, where, owner) : rules->owner, &rules->rules[i], value);
-	message_set("%s: %s has to be given: %s", rules->owner, rules->rules[i].key, rules->rules[i].text);
+	message_set("%s%s%s: %s has to be given: %s", rules->place ? rules->place : "", rules->place ? ": " : "", rules->owner,
+			rules->rules[i].key, rules->rules[i].text);
 	return LARDER_INVALID;
 }
 

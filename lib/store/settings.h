@@ -17,10 +17,14 @@ struct settings_rules {
 	struct larder_store *(*find)(const char *name, void *arg);
 	void *arg;
 	const char *const *origins; /* "larder.conf:12" of each setting, for messages; NULL: nothing to say of them */
+	const char *place;          /* "larder.conf:11": of what is missing; NULL: nothing to say of it */
 };
 
 /* Parses text by type: bytes, ms, a count, 0 or 1.  False: malformed, or beyond int64_t. */
 bool settings_number(enum larder_setting_type type, const char *text, int64_t *number);
+
+/* Whether `word` looks like a misspelt `candidate`, and more so than what *distance was set by (SIZE_MAX at first). */
+bool settings_meant(const char *word, const char *candidate, size_t *distance);
 
 /* values[0 .. rules->count) from settings[0 .. count).  LARDER_OK, or LARDER_INVALID with a message. */
 enum larder_status settings_check(const struct settings_rules *rules, const struct larder_setting *settings, size_t count,

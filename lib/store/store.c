@@ -19,6 +19,7 @@
 #include "store/settings.h"
 
 #define KINDS_MAX 32u
+#define HEAD_BYTES 480u
 
 struct larder_store {
 	const struct larder_store_kind *kind;
@@ -89,26 +90,53 @@ void larder_store_message(const char *format, ...)
 
 /* ---- Opening and closing -------------------------------------------------------------------------------------------- */
 
-static void kind_unknown(const char *name)
+/* What a message about the request begins with: "larder.conf:11: store sessions: ". */
+static const char *head_of(const struct store_request *request, char text[HEAD_BYTES])
 {
-	char known[256] = "";
-
-	for (size_t i = 0; store_kinds[i]; i++)
-		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", store_kinds[i]->name);
-	message_set("there is no store kind '%s'; known are %s, and what larder_kind_register() was given", name ? name : "",
-			known);
+	snprintf(text, HEAD_BYTES, "%s%s%s%s", request->place ? request->place : "", request->place ? ": " : "",
+			request->owner ? request->owner : "", request->owner ? ": " : "");
+	return text;
 }
 
-static enum larder_status store_open(const struct larder_store_kind *kind, const struct larder_setting_value *values,
-		struct larder_store **store)
+static void kind_unknown(const struct store_request *request)
+{
+	const char *name = request->kind ? request->kind : "", *meant = NULL;
+	char known[256] = "", head[HEAD_BYTES];
+	size_t distance = SIZE_MAX;
+
+	for (size_t i = 0; store_kinds[i]; i++) {
+		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", store_kinds[i]->name);
+		if (settings_meant(name, store_kinds[i]->name, &distance))
+			meant = store_kinds[i]->name;
+	}
+	message_set("%skind = %s: there is no such kind of store%s%s%s; known are %s%s", head_of(request, head), name,
+			meant ? " (did you mean '" : "", meant ? meant : "", meant ? "'?)" : "", known,
+			pointer_load_acquire(&registered[0]) ? ", and those that the program registered" : ""); /* NAMED (acquire) */
+}
+
+/* Why a kind could not open, with the name of the store and where it stands before it; its status where the kind said nothing. */
+static void tell_failure(const struct store_request *request, enum larder_status status)
+{
+	char head[HEAD_BYTES], text[MESSAGE_BYTES];
+
+	if (!request->owner)
+		return;
+	snprintf(text, sizeof text, "%s", *larder_message() ? larder_message() : larder_strerror(status));
+	message_set("%s%s", head_of(request, head), text);
+}
+
+static enum larder_status store_open(const struct store_request *request, const struct larder_store_kind *kind,
+		const struct larder_setting_value *values, struct larder_store **store)
 {
 	struct larder_store *opened = calloc(1, sizeof *opened);
 
 	if (!opened)
 		return LARDER_NO_MEMORY;
+	message_set("%s", "");
 	enum larder_status status = kind->open(values, &opened->self);
 	if (status) {
 		free(opened);
+		tell_failure(request, status);
 		return status;
 	}
 	opened->kind = kind;
@@ -125,13 +153,14 @@ enum larder_status store_open_as(const struct store_request *request, struct lar
 
 	*store = NULL;
 	if (!kind) {
-		kind_unknown(request->kind);
+		kind_unknown(request);
 		return LARDER_INVALID;
 	}
 	snprintf(owner, sizeof owner, "%s%sstore kind %s", request->owner ? request->owner : "", request->owner ? ": " : "", kind->name);
-	struct settings_rules rules = { owner, kind->rules, kind->rule_count, request->find, request->arg, request->origins };
+	struct settings_rules rules = { owner, kind->rules, kind->rule_count, request->find, request->arg, request->origins,
+		request->place };
 	enum larder_status status = settings_check(&rules, request->settings, request->count, values);
-	return status ? status : store_open(kind, values, store);
+	return status ? status : store_open(request, kind, values, store);
 }
 
 enum larder_status larder_store_open(const char *kind, const struct larder_setting *settings, size_t count,

@@ -10,6 +10,7 @@
 struct store_request {
 	const char *kind;
 	const char *owner;          /* "store sessions", for messages; may be NULL */
+	const char *place;          /* "larder.conf:11", where its kind is given; may be NULL */
 	const struct larder_setting *settings;
 	const char *const *origins; /* "larder.conf:12" of each setting; may be NULL */
 	size_t count;

@@ -84,6 +84,26 @@ Test(config, faults_are_named_by_file_and_line)
 	faulty(longest, "x.conf:2", "longer than");
 }
 
+Test(config, a_section_without_its_end_is_blamed_on_its_own_line)
+{
+	faulty("[manager\nlog = none\n", "x.conf:1: section [manager has no ']'", "]");
+	faulty("[store web\nkind = shm\n", "x.conf:1: section [store web has", "]");
+	faulty("[manager]\nlog = none\n\n[store", "x.conf:4", "has no ']'");
+}
+
+Test(config, a_line_has_198_bytes_at_most)
+{
+	char whole[256];
+
+	snprintf(whole, sizeof whole, "[manager]\nlog = %0192d\n", 1);
+	cr_assert_eq(text("x.conf", whole), LARDER_OK, "%s", larder_message());
+	config_free(&config);
+	snprintf(whole, sizeof whole, "[manager]\nlog = %0193d\n", 1);
+	faulty(whole, "x.conf:2", "is longer than 198 bytes");
+	whole[strlen(whole) - 1] = '\0';
+	faulty(whole, "x.conf:2", "is longer than 198 bytes");
+}
+
 Test(config, a_nul_is_no_configuration)
 {
 	cr_assert_eq(config_text(&config, "x", "[manager]\nlo\0g = x\n", 19), LARDER_INVALID);

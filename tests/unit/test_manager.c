@@ -598,9 +598,31 @@ Test(manager, bad_settings_are_named_with_place_value_and_range)
 	refused("[manager]\nlogg = none\n", (const char *[]){ "program:2", "logg", "did you mean 'log'" });
 	refused("[manager]\ndefault = A B\n", (const char *[]){ "default", "A B", "[a-z0-9_.-]" });
 	refused("[store a]\nbytes = 1m\n", (const char *[]){ "program:2", "store a", "kind" });
-	refused("[store a]\nkind = memroy\n", (const char *[]){ "program:2", "memroy", "memory" });
+	refused("[store a]\nkind = memroy\n", (const char *[]){ "program:2: store a: kind = memroy", "did you mean 'memory'", "redis, tiered" });
 	refused("[store a]\nkind = memory\nbytes = 5\n", (const char *[]){ "program:3", "store a", "bytes = 5" });
-	refused("[store a]\nkind = shm\n", (const char *[]){ "store a", "name", "has to be given" });
+	refused("[store a]\nkind = shm\n", (const char *[]){ "program:2: store a", "name", "has to be given" });
+}
+
+Test(manager, what_a_store_fails_of_is_told_with_its_name_and_place)
+{
+	refused("[store a]\nname = .x\nkind = shm\n", (const char *[]){ "program:3: store a: ", ".x", "path" });
+	refused("[store a]\nkind = memory\nbytes = 600k\nnamespaces = 4096\n",
+			(const char *[]){ "program:2: store a: bytes = 614400: too few", "4096 namespaces", "ask for more" });
+	cr_assert_null(strstr(larder_message(), "options."), "%s", larder_message());
+	refused("[store a]\nkind = redis\nurl = unix:///nowhere/redis\nport = 5\n", (const char *[]){ "program:4", "store a", "port" });
+	refused("[store m]\nkind = memory\n[store a]\nkind = migrating\nold = m\nnew = m\n",
+			(const char *[]){ "program:4: store a: ", "kind migrating", "same store" });
+}
+
+Test(manager, a_default_that_is_no_store_is_refused)
+{
+	refused("[manager]\ndefault = nope\n[store web]\nkind = memory\n", (const char *[]){ "program:2", "default = nope", "web" });
+	refused("[manager]\nmetrics = nope\n[store web]\nkind = memory\n", (const char *[]){ "program:2", "metrics = nope", "web" });
+	larder_manager_close(&manager);
+	open_text("[manager]\ndefault = later\n");
+	cr_assert_eq(larder_manager_define(manager, "later", "memory", NULL, 0), LARDER_OK, "%s", larder_message());
+	cr_assert_eq(larder_manager_handle(manager, NULL, "n", &handle), LARDER_OK);
+	cr_assert_eq(set(handle, "k", "v"), LARDER_OK);
 }
 
 Test(manager, file_overrides_text_and_the_environment_overrides_both)

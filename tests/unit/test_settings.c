@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Settings: what is taken, what is refused, and that a refusal names the setting, its value and what is allowed. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "store/settings.h"
@@ -22,7 +23,7 @@ static const char *const *origins;
 
 static enum larder_status check(const struct larder_setting *settings, size_t count)
 {
-	struct settings_rules all = { "store kind test", rules, RULES, NULL, NULL, origins };
+	struct settings_rules all = { "store kind test", rules, RULES, NULL, NULL, origins, "shop.conf:2" };
 
 	return settings_check(&all, settings, count, values);
 }
@@ -88,12 +89,36 @@ Test(settings, an_unknown_one_is_refused_with_what_was_meant)
 	cr_assert_null(strstr(larder_message(), "did you mean"));
 }
 
+Test(settings, what_only_looks_a_little_alike_is_not_guessed)
+{
+	static const char *const keys[][2] = { { "tmieout", "timeout" }, { "retrys", "retries" }, { "byts", "bytes" }, { "nera", "near" },
+		{ "tes", "tls" }, { "mod", "mode" }, { "tries", NULL }, { "reads", NULL }, { "bite", NULL }, { "ttl", NULL }, { "tags", NULL },
+		{ "entries", NULL }, { "timing", NULL }, { "ur", "url" } };
+	char guess[64];
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		cr_assert_eq(with(keys[i][0], "5"), LARDER_INVALID);
+		snprintf(guess, sizeof guess, "did you mean '%s'", keys[i][1] ? keys[i][1] : "");
+		cr_assert_eq(strstr(larder_message(), guess) != NULL, keys[i][1] != NULL, "%s", larder_message());
+	}
+}
+
+Test(settings, a_range_is_told_as_one_would_write_it)
+{
+	cr_assert_eq(with("timeout", "2m"), LARDER_INVALID);
+	message_names("timeout = 2m", "1ms .. 1m", "seconds without");
+	cr_assert_eq(with("bytes", "7"), LARDER_INVALID);
+	message_names("bytes = 7", "1k .. 1m", "bytes without");
+	cr_assert_eq(with("retries", "10"), LARDER_INVALID);
+	message_names("retries = 10", "expected 0 .. 9", "");
+}
+
 Test(settings, one_given_twice_or_missing_is_refused)
 {
 	cr_assert_eq(with("url", "y"), LARDER_INVALID);
 	message_names("url", "x", "y");
 	cr_assert_eq(check(NULL, 0), LARDER_INVALID);
-	message_names("url", "has to be given", "where the server is");
+	message_names("shop.conf:2: store kind test: url", "has to be given", "where the server is");
 }
 
 Test(settings, a_store_that_nobody_knows_is_refused)
@@ -108,7 +133,7 @@ Test(settings, a_refusal_says_where_the_setting_stands)
 
 	origins = places;
 	cr_assert_eq(with("bytes", "5"), LARDER_INVALID);
-	message_names("shop.conf:4: store kind test", "bytes = 5", "1024");
+	message_names("shop.conf:4: store kind test", "bytes = 5", "1k");
 	cr_assert_eq(with("bites", "5"), LARDER_INVALID);
 	message_names("shop.conf:4", "bites", "did you mean 'bytes'");
 	cr_assert_eq(with("url", "y"), LARDER_INVALID);

@@ -452,7 +452,7 @@ Test(tiered, impossible_settings_are_refused_with_the_remedy)
 	refused("namespaces", "users:behind", "namespace:mode");
 	refused("on-gap", "bound:soon", "bound:TIME");
 	refused("on-gap", "forget", "bound:TIME");
-	refused("keepalive", "1h", "10 .. 10000");
+	refused("keepalive", "1h", "10ms .. 10s");
 	refused("lisener", "thread", "did you mean 'listener'");
 	is(larder_store_open("tiered", swapped, 2, far_find, NULL, &store), LARDER_INVALID);
 	cr_assert(strstr(larder_message(), "kind shm or memory"), "%s", larder_message());
