@@ -48,7 +48,7 @@ static int check(struct larder *cache, bool json, bool quiet)
 	if (json)
 		code = print_json(findings.list, faults);
 	else if (!quiet && faults)
-		printf("%" PRIu64 " faults\n", faults);
+		printf("%" PRIu64 " %s\n", faults, plural(faults, "fault", "faults"));
 	else if (!quiet)
 		puts("no faults");
 	return faults ? TOOL_FAILED : code;
@@ -64,7 +64,7 @@ static int run(int argc, char **argv)
 		json |= option == 'j';
 		quiet |= option == 'q';
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	int code = cache_inspect(argv[optind], &cache);
 	if (code != TOOL_OK)
 		return code;

@@ -81,7 +81,7 @@ static int run(int argc, char **argv)
 		apply_geometry(option, &options);
 		apply_flag(option, &options);
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	enum larder_status status = larder_open_with(argv[optind], &options, &cache);
 	larder_close(&cache);
 	if (status == LARDER_EXISTS) {

@@ -45,7 +45,7 @@ static int run(int argc, char **argv)
 		hex |= option == 'x';
 		quiet |= option == 'q';
 	}
-	operands_expect(argc, 2, argc);
+	operands_expect(argc, argv, 2, argc);
 	int count = argc - optind - 1;
 	struct bytes *keys = key_arguments(argv + optind + 1, count, hex);
 	int code = cache_attach(argv[optind], &cache);

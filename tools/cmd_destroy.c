@@ -27,7 +27,7 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hf", longs)) != -1)
 		force |= option == 'f';
-	operands_expect(argc, 1, argc);
+	operands_expect(argc, argv, 1, argc);
 	for (int i = optind; i < argc; i++) {
 		int code = destroy(argv[i], force);
 		worst = code > worst ? code : worst;

@@ -164,8 +164,12 @@ static void print_text(const struct doctor *doctor, bool quiet)
 			print_finding(finding);
 	}
 	if (!quiet)
-		printf("\n%zu faults, %zu pieces of advice, %zu notes, %zu things as they should be\n",
-				count[GRADE_FAULT], count[GRADE_ADVICE], count[GRADE_NOTE], count[GRADE_FINE]);
+		printf("\n%zu %s, %zu %s of advice, %zu %s, %zu %s as %s should be\n",
+				count[GRADE_FAULT], plural(count[GRADE_FAULT], "fault", "faults"),
+				count[GRADE_ADVICE], plural(count[GRADE_ADVICE], "piece", "pieces"),
+				count[GRADE_NOTE], plural(count[GRADE_NOTE], "note", "notes"),
+				count[GRADE_FINE], plural(count[GRADE_FINE], "thing", "things"),
+				plural(count[GRADE_FINE], "it", "they"));
 }
 
 static int print_findings(struct doctor *doctor, bool json, bool quiet)
@@ -237,7 +241,7 @@ static int run(int argc, char **argv)
 		quiet |= option == 'q';
 		apply(option, &doctor);
 	}
-	operands_expect(argc, 0, 1);
+	operands_expect(argc, argv, 0, 1);
 	doctor.findings = json_array();
 	int code = examine(&doctor, optind < argc ? argv[optind] : NULL);
 	if (code == TOOL_OK)

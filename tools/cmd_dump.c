@@ -175,9 +175,10 @@ static int run_on(struct dump *dump, const char *cache, const char *path)
 	if (code == TOOL_OK)
 		code = dump_to(dump, path);
 	if (code == TOOL_OK && !dump->quiet)
-		fprintf(stderr, "%" PRIu64 " entries dumped\n", dump->entries);
+		fprintf(stderr, "%" PRIu64 " %s dumped\n", dump->entries, plural(dump->entries, "entry", "entries"));
 	if (code == TOOL_OK && dump->skipped)
-		complain("%" PRIu64 " entries changed too fast to be read whole, and are not in it", dump->skipped);
+		complain("%" PRIu64 " %s changed too fast to be read whole, and %s not in it", dump->skipped,
+				plural(dump->skipped, "entry", "entries"), plural(dump->skipped, "is", "are"));
 	namespace_names_close(&dump->names);
 	larder_close(&dump->cache);
 	return code;
@@ -201,7 +202,7 @@ static int run(int argc, char **argv)
 		hex |= option == 'x';
 		dump.quiet |= option == 'q';
 	}
-	operands_expect(argc, 1, 2);
+	operands_expect(argc, argv, 1, 2);
 	dump.prefix = prefix_argument(prefix, hex);
 	return run_on(&dump, argv[optind], argc - optind == 2 ? argv[optind + 1] : "-");
 }

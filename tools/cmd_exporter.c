@@ -2,7 +2,7 @@
 /*
  * larder exporter: what Prometheus asks for, over HTTP (libmicrohttpd): /metrics and /healthz.
  *
- * Caches are attached read-only, at the first request that can: one that is not there, or was destroyed, is looked for
+ * Caches are attached read-only, at the start if they are there: one that is not, or was destroyed, is looked for
  * anew at each request, and larder_up says which it is.  One thread of libmicrohttpd serves all requests, so nothing of
  * what they use is shared; the main thread waits for the signal to end.
  */
@@ -286,6 +286,14 @@ static void name_target(struct exporter *exporter, unsigned number, const char *
 			usage_error("cache '%s' is named twice", name);
 }
 
+/* A slip of the pen is seen at once, and not at the first scrape; that a cache comes later is no fault. */
+static void look_for(struct exporter *exporter)
+{
+	for (unsigned i = 0; i < exporter->target_count; i++)
+		if (!follow_attach(&exporter->targets[i].follow))
+			complain("%s; larder_up is 0 until it is there", exporter->targets[i].follow.state);
+}
+
 static int run(int argc, char **argv)
 {
 	const char *listen = USUAL_LISTEN;
@@ -294,13 +302,14 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hl:", longs)) != -1)
 		listen = option == 'l' ? optarg : listen;
-	operands_expect(argc, 1, 64);
+	operands_expect(argc, argv, 1, 64);
 	exporter.target_count = (unsigned)(argc - optind);
 	exporter.targets = calloc(exporter.target_count, sizeof *exporter.targets);
 	if (!exporter.targets)
 		return report_cache(LARDER_NO_MEMORY);
 	for (unsigned i = 0; i < exporter.target_count; i++)
 		name_target(&exporter, i, argv[optind + (int)i]);
+	look_for(&exporter);
 	int code = serve_until_signal(&exporter, listen);
 	for (unsigned i = 0; i < exporter.target_count; i++)
 		follow_end(&exporter.targets[i].follow);

@@ -55,7 +55,7 @@ static int run(int argc, char **argv)
 		request.all |= option == 'a';
 		request.soft |= option == 's';
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	if (request.all && *request.ns)
 		usage_error("--all and --namespace exclude each other");
 	int code = cache_attach(argv[optind], &cache);

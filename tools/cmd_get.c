@@ -128,7 +128,7 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hN:xjqnMS", longs)) != -1)
 		apply(option, &request);
-	operands_expect(argc, 2, 2);
+	operands_expect(argc, argv, 2, 2);
 	struct bytes key = key_argument(argv[optind + 1], request.hex);
 	int code = cache_inspect(argv[optind], &cache);
 	if (code != TOOL_OK)

@@ -456,7 +456,7 @@ static int run(int argc, char **argv)
 		apply(option, &import);
 		format = option == FORMAT ? format_argument(optarg) : format;
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	if (!import.source)
 		usage_error("--from is missing");
 	import.progress |= isatty(STDERR_FILENO) && !import.quiet;

@@ -71,7 +71,7 @@ static int run(int argc, char **argv)
 	argc = hide_negative(argc, argv, &delta);
 	while ((option = option_next(argc, argv, ":hN:xi:t:e", longs)) != -1)
 		apply(option, &request);
-	operands_expect(argc, 2, delta ? 2 : 3);
+	operands_expect(argc, argv, 2, delta ? 2 : 3);
 	if (!delta && argc - optind == 3)
 		delta = argv[optind + 2];
 	if (delta)

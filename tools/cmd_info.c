@@ -179,7 +179,7 @@ static int run(int argc, char **argv)
 		json |= option == 'j';
 		dead |= option == 'd';
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	int code = cache_inspect(argv[optind], &cache);
 	if (code != TOOL_OK)
 		return code;

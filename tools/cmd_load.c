@@ -335,10 +335,12 @@ static int print_summary(const struct load *load)
 		return json_print(object, false);
 	}
 	if (!load->quiet)
-		fprintf(stderr, "%" PRIu64 " entries found, %" PRIu64 " loaded, %" PRIu64 " kept as they were, %" PRIu64
-				" expired, %" PRIu64 " refused, %" PRIu64 " evicted; %" PRIu64 " faults in the file, %"
-				PRIu64 " records known lost\n", load->found, load->loaded, load->kept, load->expired,
-				load->refused, load->evicted, load->faults, load->reader.lost);
+		fprintf(stderr, "%" PRIu64 " %s found, %" PRIu64 " loaded, %" PRIu64 " kept as they were, %" PRIu64
+				" expired, %" PRIu64 " refused, %" PRIu64 " evicted; %" PRIu64 " %s in the file, %"
+				PRIu64 " %s known lost\n", load->found, plural(load->found, "entry", "entries"), load->loaded,
+				load->kept, load->expired, load->refused, load->evicted, load->faults,
+				plural(load->faults, "fault", "faults"), load->reader.lost,
+				plural(load->reader.lost, "record", "records"));
 	return TOOL_OK;
 }
 
@@ -407,7 +409,7 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hqj", longs)) != -1)
 		apply(option, &load);
-	operands_expect(argc, 1, 2);
+	operands_expect(argc, argv, 1, 2);
 	if (argc - optind == 2)
 		load.path = argv[optind + 1];
 	if (!strcmp(load.path, "-") && isatty(STDIN_FILENO))

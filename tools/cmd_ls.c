@@ -112,7 +112,7 @@ static int run(int argc, char **argv)
 		apply(option, &listing);
 		prefix = option == 'p' ? optarg : prefix;
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	if (listing.all && *listing.ns)
 		usage_error("--all and --namespace exclude each other");
 	listing.prefix = prefix_argument(prefix, listing.hex);

@@ -129,7 +129,7 @@ static int run(int argc, char **argv)
 		request.force |= option == 'f';
 		request.samples |= option == 's';
 	}
-	operands_expect(argc, 1, 2);
+	operands_expect(argc, argv, 1, 2);
 	bool switches = argc - optind == 2;
 	if (switches)
 		mode = migration_argument(argv[optind + 1]);

@@ -59,7 +59,7 @@ static int run(int argc, char **argv)
 		timing = option == TIMING ? optarg : timing;
 		hot = option == HOT_KEYS ? optarg : hot;
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	if (!timing && !hot)
 		usage_error("nothing to change: --timing, --hot-keys");
 	if (timing)

@@ -311,8 +311,8 @@ static int print_text(struct larder *cache, const struct request *request, const
 {
 	struct namespace_walk w = { s, request, NULL };
 
-	printf("hit rate by size, from %" PRIu64 " gets of %" PRIu64 " keys, one key in %" PRIu64 "\n", s->curve.gets, s->curve.keys,
-			s->trace.one_in);
+	printf("hit rate by size, from %" PRIu64 " %s of %" PRIu64 " %s, one key in %" PRIu64 "\n", s->curve.gets,
+			plural(s->curve.gets, "get", "gets"), s->curve.keys, plural(s->curve.keys, "key", "keys"), s->trace.one_in);
 	print_curve(s, &s->curve);
 	print_want(s, request, &s->curve);
 	print_doubt(s);
@@ -376,7 +376,7 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hjN:", longs)) != -1)
 		read_option(option, &request);
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	request.cache = argv[optind];
 	int code = cache_inspect(request.cache, &cache);
 	if (code != TOOL_OK)

@@ -98,7 +98,7 @@ static int run(int argc, char **argv)
 		if (option == 'q')
 			quota_bytes = strcmp(optarg, "none") ? size_argument("quota", optarg) : 0;
 	}
-	operands_expect(argc, 1, 2);
+	operands_expect(argc, argv, 1, 2);
 	if (argc - optind == 2 && ttl_ms != LARDER_TTL_DEFAULT)
 		return establish(argv[optind], argv[optind + 1], ttl_ms, quota_bytes);
 	if (ttl_ms != LARDER_TTL_KEEP || quota_bytes != QUOTA_KEEP)

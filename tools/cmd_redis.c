@@ -62,7 +62,7 @@ static int print_ping(const struct request *request, uint64_t times[], uint32_t 
 		return json_print(object, false);
 	}
 	uint64_t median = times[count / 2];
-	printf("%s: %" PRIu32 " times, round trip %.1f us (%.1f .. %.1f)\n", health->text, count, (double)median / 1000,
+	printf("%s: %" PRIu32 " %s, round trip %.1f us (%.1f .. %.1f)\n", health->text, count, plural(count, "time", "times"), (double)median / 1000,
 			(double)times[0] / 1000, (double)times[count - 1] / 1000);
 	return TOOL_OK;
 }
@@ -111,8 +111,9 @@ static void print_node(const struct larder_redis_node *node)
 	printf("%s: breaker %s", node->address, breakers[node->breaker]);
 	if (node->breaker != LARDER_REDIS_CLOSED)
 		printf(" (next try in %" PRIu64 " ms)", node->retry_ms);
-	printf(", %" PRIu64 " failures, opened %" PRIu64 " and closed %" PRIu64 " times, %" PRIu64 " tries, %" PRIu64 " calls refused",
-			node->failures, node->opened, node->closed, node->probes, node->refused);
+	printf(", %" PRIu64 " %s, opened %" PRIu64 " and closed %" PRIu64 " %s, %" PRIu64 " %s, %" PRIu64 " %s refused", node->failures,
+			plural(node->failures, "failure", "failures"), node->opened, node->closed, plural(node->closed, "time", "times"),
+			node->probes, plural(node->probes, "try", "tries"), node->refused, plural(node->refused, "call", "calls"));
 	if (node->slots)
 		printf(", %u slots", node->slots);
 	printf(*node->last ? ", last failure: %s\n" : "\n", node->last);
@@ -181,7 +182,7 @@ static int do_clear(struct larder_store *store, const struct request *request)
 	}
 	if (status < 0)
 		return report(status);
-	printf("%" PRIu64 " keys removed%s\n", removed, status == LARDER_OK ? "" : "; there may be more (--limit, --timeout)");
+	printf("%" PRIu64 " %s removed%s\n", removed, plural(removed, "key", "keys"), status == LARDER_OK ? "" : "; there may be more (--limit, --timeout)");
 	return TOOL_OK;
 }
 
@@ -284,7 +285,9 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hjaec:l:n:N:p:t:", longs)) != -1)
 		take_option(option, &request);
-	operands_expect(argc, 1, 2);
+	if (optind == argc)
+		usage_error("say what to do: ping, status, clear or reconcile");
+	operands_expect(argc, argv, 1, 2);
 	const struct action *action = action_argument(argv[optind]);
 	if (argc - optind == 2)
 		request.url = argv[optind + 1];

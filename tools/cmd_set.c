@@ -151,7 +151,7 @@ static int run(int argc, char **argv)
 		apply(option, &request);
 		apply_condition(option, &request);
 	}
-	operands_expect(argc, 2, 3);
+	operands_expect(argc, argv, 2, 3);
 	check_append(&request);
 	struct bytes key = key_argument(argv[optind + 1], request.hex);
 	int code = take_value(argc, argv, &value, &owned);

@@ -105,8 +105,14 @@ static void print_labelled(const struct sample_value *value, void *arg)
 
 static void print_hot(const struct sample *sample)
 {
+	bool hashed = false;
+
+	for (size_t i = 0; i < sample->hot_count; i++)
+		hashed = hashed || !sample->hot[i].text_bytes;
 	if (sample->hot_count)
-		puts("\n            accesses  hot key, of the last two minutes");
+		puts("\n            accesses  hot key, of the last two minutes, less those that may be another's");
+	if (hashed)
+		puts("                      (#: its hash; `larder monitor --hot-keys clear` keeps the keys themselves)");
 	for (size_t i = 0; i < sample->hot_count; i++) {
 		const struct larder_hot_key *key = &sample->hot[i];
 		printf("%20" PRIu64 "  -%" PRIu64 " ", key->count, key->error);
@@ -375,7 +381,9 @@ static int run(int argc, char **argv)
 		read_option(option, &request);
 	if (request.json && request.prometheus)
 		usage_error("--json and --prometheus: choose one");
-	operands_expect(argc, 1, request.plot ? 1 : 3);
+	if (request.plot && optind == argc)
+		usage_error("which history? A file that 'larder stat --json CACHE INTERVAL' wrote");
+	operands_expect(argc, argv, 1, request.plot ? 1 : 3);
 	int operands = argc - optind;
 	request.cache = argv[optind];
 	if (request.plot)

@@ -377,7 +377,7 @@ static int run(int argc, char **argv)
 		count = option == ONCE ? 1 : option == 'n' ? version_argument("count", optarg) : count;
 		size = option == SIZE ? optarg : size;
 	}
-	operands_expect(argc, 1, 1);
+	operands_expect(argc, argv, 1, 1);
 	session.top.follow.name = argv[optind];
 	size_of_print(&session, size);
 	if (!batch && (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)))

@@ -60,7 +60,7 @@ static int run(int argc, char **argv)
 
 	while ((option = option_next(argc, argv, ":hN:xqt:", longs)) != -1)
 		apply(option, &request);
-	operands_expect(argc, 2, argc);
+	operands_expect(argc, argv, 2, argc);
 	int count = argc - optind - 1;
 	struct bytes *keys = key_arguments(argv + optind + 1, count, request.hex);
 	int code = cache_attach(argv[optind], &cache);

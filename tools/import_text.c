@@ -305,6 +305,29 @@ static enum import_field field_of(const struct import *import, struct bytes colu
 	return field;
 }
 
+/* "ttl" for "ttl_ms": the field that a column seems to mean, whose unit it does not say; FIELD_COUNT: none. */
+static unsigned field_meant(struct bytes column)
+{
+	unsigned field = 0;
+
+	while (field < FIELD_COUNT && (!column.count || strncmp(import_field_names[field], (const char *)column.data, column.count) ||
+			strcmp(import_field_names[field] + column.count, "_ms")))
+		field++;
+	return field;
+}
+
+static void column_unused(const struct import *import, struct bytes column)
+{
+	unsigned field = field_meant(column);
+
+	if (field < FIELD_COUNT)
+		complain("%s: column '%.*s' is not used; if it is in milliseconds, say --map %s=%.*s", import->source, (int)column.count,
+				(const char *)column.data, import_field_names[field], (int)column.count, (const char *)column.data);
+	else
+		complain("%s: column '%.*s' is not used; --map says what is in it", import->source, (int)column.count,
+				(const char *)column.data);
+}
+
 /* The line of column names.  A column that nothing is made of is mentioned: it may be a slip of the pen. */
 static int read_columns(struct csv *csv)
 {
@@ -324,8 +347,7 @@ static int read_columns(struct csv *csv)
 		csv->fields[i] = field_of(import, column);
 		there[csv->fields[i]] = true;
 		if (csv->fields[i] == FIELD_COUNT && !import->quiet)
-			complain("%s: column '%.*s' is not used; --map says what is in it", import->source,
-					(int)column.count, (const char *)column.data);
+			column_unused(import, column);
 	}
 	stretch_consume(&csv->stretch, bytes);
 	if ((there[FIELD_key] || there[FIELD_key_hex]) && (there[FIELD_value] || there[FIELD_value_hex]))

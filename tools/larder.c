@@ -51,7 +51,7 @@ static int run_help(int argc, char **argv)
 
 	while (option_next(argc, argv, ":h", longs) != -1)
 		;
-	operands_expect(argc, 0, 1);
+	operands_expect(argc, argv, 0, 1);
 	if (optind == argc) {
 		program_usage(stdout);
 		return TOOL_OK;

@@ -82,12 +82,42 @@ static const char *remedy(enum larder_status status)
 	}
 }
 
+/* What the library calls options.entry_bytes is --entry-size here.  A name that is no option of ours stays as it is. */
+static const char *option_of(const char *field, size_t *length)
+{
+	static const struct { const char *field, *option; } options[] = {
+		{ "options.bytes", "--size" }, { "options.entry_bytes", "--entry-size" }, { "options.mode", "--mode" },
+		{ "options.segments", "--segments" }, { "options.participants", "--participants" },
+		{ "options.namespaces", "--namespaces" }, { "options.instrument_bytes", "--instruments" },
+	};
+
+	for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+		*length = strlen(options[i].field);
+		if (!strncmp(field, options[i].field, *length))
+			return options[i].option;
+	}
+	return NULL;
+}
+
+static void complain_as_options(const char *message)
+{
+	const char *option, *field;
+	size_t length;
+
+	begin_complaint();
+	while ((field = strstr(message, "options.")) != NULL && (option = option_of(field, &length)) != NULL) {
+		fprintf(stderr, "%.*s%s", (int)(field - message), message, option);
+		message = field + length;
+	}
+	fprintf(stderr, "%s\n", message);
+}
+
 int report_open(const char *name, enum larder_status status)
 {
 	const char *message = larder_message();
 
 	if (*message)
-		complain("%s", message);
+		complain_as_options(message);
 	else
 		complain("cache '%s': %s%s", name, larder_strerror(status), remedy(status));
 	return status_exit(status);

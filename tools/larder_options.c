@@ -48,12 +48,13 @@ int option_next(int argc, char **argv, const char *shorts, const struct option *
 	return option;
 }
 
-void operands_expect(int argc, int least, int most)
+void operands_expect(int argc, char **argv, int least, int most)
 {
 	if (argc - optind < least)
-		usage_error("something is missing");
+		usage_error(argc == optind ? "which cache? 'ls /dev/shm/larder.*' shows those that there are"
+				: "a key is missing");
 	if (argc - optind > most)
-		usage_error("too many arguments");
+		usage_error("'%s' is one argument too many", argv[optind + most]);
 }
 
 /* Digits at *text, which is moved past them; false without digits, or past UINT64_MAX. */

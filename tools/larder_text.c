@@ -81,6 +81,11 @@ void print_name(FILE *out, const char *namespace_name)
 		fputs("(default)", out);
 }
 
+const char *plural(uint64_t count, const char *one, const char *many)
+{
+	return count == 1 ? one : many;
+}
+
 const char *text_size(uint64_t count, char *text)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };

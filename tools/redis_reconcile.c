@@ -62,10 +62,11 @@ static int tell_json(const struct larder_tiered_repair *done, const struct larde
 
 static void tell(const struct larder_tiered_repair *done, const struct larder_tiered_info *info)
 {
-	printf("%" PRIu64 " dirty entries: %" PRIu64 " written, %" PRIu64 " deleted, %" PRIu64 " outdated, %" PRIu64 " failed\n", done->dirty,
-			done->written, done->deleted, done->outdated, done->failed);
-	printf("changes of others: %s, %" PRIu64 " gaps, %" PRIu64 " keys invalidated\n",
-			info->live ? "heard" : info->broken ? "not heard" : "nobody has listened", info->gaps, info->invalidations);
+	printf("%" PRIu64 " dirty %s: %" PRIu64 " written, %" PRIu64 " deleted, %" PRIu64 " outdated, %" PRIu64 " failed\n", done->dirty,
+			plural(done->dirty, "entry", "entries"), done->written, done->deleted, done->outdated, done->failed);
+	printf("changes of others: %s, %" PRIu64 " %s, %" PRIu64 " %s invalidated\n",
+			info->live ? "heard" : info->broken ? "not heard" : "nobody has listened", info->gaps, plural(info->gaps, "gap", "gaps"),
+			info->invalidations, plural(info->invalidations, "key", "keys"));
 	printf("written behind: %" PRIu64 " accepted, %" PRIu64 " written, %" PRIu64 " superseded, %" PRIu64 " lost\n", info->accepted,
 			info->written, info->superseded, info->lost);
 }

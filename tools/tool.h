@@ -97,7 +97,7 @@ void command_usage(const struct command *command, FILE *out);
 /* getopt_long(), with --help served and mistakes reported; -1 at the end.  `shorts` begins with a colon. */
 int option_next(int argc, char **argv, const char *shorts, const struct option *longs);
 /* Leaves between least and most operands at argv[optind], or ends the program. */
-void operands_expect(int argc, int least, int most);
+void operands_expect(int argc, char **argv, int least, int most);
 
 _Noreturn void usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -159,6 +159,7 @@ int report_cache(enum larder_status status);
 bool bytes_are_text(struct bytes bytes);           /* UTF-8 */
 void print_bytes(FILE *out, struct bytes bytes, bool hex); /* never sends a control character to a terminal */
 void print_name(FILE *out, const char *namespace_name);     /* "(default)" for the one without */
+const char *plural(uint64_t count, const char *one, const char *many); /* one of the two */
 const char *text_size(uint64_t count, char *text);   /* 1536 -> "1.5 KiB" */
 const char *text_duration(int64_t ms, char *text);   /* 90000 -> "1m30s"; LARDER_TTL_NONE -> "never" */
 const char *text_time(int64_t ms, char *text);       /* 2026-01-31T12:00:00.000Z; 0 -> "never" */

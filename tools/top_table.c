@@ -171,6 +171,10 @@ static const struct table_column key_columns[] = {
 	{ "ACCESSES", 9 }, { "OTHERS", 7 }, { "BYTES", 6 }, { "NAMESPACE", -16 }, { "KEY", 0 },
 };
 
+static const struct table_column hashed_columns[] = {
+	{ "ACCESSES", 9 }, { "OTHERS", 7 }, { "BYTES", 6 }, { "NAMESPACE", -16 }, { "KEY (#: its hash)", 0 },
+};
+
 static bool fill_keys(struct table *table, const struct top *top)
 {
 	struct namespace_names names = top->names;
@@ -184,6 +188,8 @@ static bool fill_keys(struct table *table, const struct top *top)
 		cell_count(row, 1, (double)key->error);
 		cell(row, 2, key->known ? (double)key->key_bytes : -1, key->known ? "%" PRIu32 : "-", key->key_bytes);
 		cell_name(row, 3, key->known && names.names ? namespace_name(&names, key->ns) : "?");
+		if (!key->text_bytes)
+			table->columns = hashed_columns;
 		if (key->text_bytes)
 			cell(row, 4, 0, "%.*s%s", (int)key->text_bytes, key->text,
 					key->text_bytes < key->key_bytes ? "..." : "");

@@ -63,6 +63,34 @@ def a_wrong_command_line_is_exit_code_2():
 
 
 @test
+def what_is_missing_or_too_much_is_said():
+    for command, word in ((["stat"], "which cache"), (["get", "x"], "a key is missing"), (["get", "x", "a", "surplus"], "'surplus'"),
+                          (["stat", "--plot", "x.png"], "which history"), (["redis"], "ping, status, clear or reconcile")):
+        run(*command, expect=USAGE)
+        assert word in run.said, (command, run.said)
+
+
+@test
+def limits_are_told_by_the_names_of_options():
+    name = f"test-tool.{os.getpid()}.limits"
+    for options, word in ((["--size", "5"], "--size = 5"), (["--mode", "400"], "--mode = 0400"), (["--entry-size", "1g"], "--entry-size"),
+                          (["--size", "600k", "--namespaces", "4096"], "--size = 614400: too few")):
+        run("create", *options, name, expect=USAGE)
+        assert word in run.said and "options." not in run.said, run.said
+
+
+@test
+def one_is_not_told_as_many():
+    with Cache() as cache:
+        cache.set(b"key", b"value")
+        file = temporary()
+        run("dump", cache, file)
+        assert run.said == "1 entry dumped\n", run.said
+        run("load", cache, file)
+        assert run.said.startswith("1 entry found, 1 loaded,") and "0 faults in the file, 0 records" in run.said, run.said
+
+
+@test
 def a_cache_that_is_not_there_is_exit_code_1_and_named():
     name = f"test-tool.{os.getpid()}.none"
     for command in (["info", name], ["get", name, "a"], ["set", name, "a", "b"], ["del", name, "a"],

@@ -103,6 +103,14 @@ def several_caches_share_one_block_of_each_metric():
         run("exporter", one, one, expect=USAGE)
 
 
+@test
+def a_cache_that_is_not_there_is_said_at_the_start():
+    with Cache() as cache, Exporter(cache, f"{cache}.none") as exporter:
+        said = exporter.process.stderr.readline()
+        assert f"{cache}.none: there is no cache of that name; larder_up is 0 until it is there" in said, said
+        assert exporter.values()[f'larder_up{{cache="{cache}"}}'] == 1
+
+
 # ---- Life -----------------------------------------------------------------------------------------------------------
 
 @test

@@ -332,6 +332,8 @@ def csv_columns_are_mapped_and_hexadecimal_is_read():
         assert "'key'" in run.said and "--map" in run.said, run.said
         assert bring(cache, source, "--map", "key=id,value=body")["imported"] == 1
         assert "column 'when' is not used" in run.said, run.said
+        assert bring(cache, file("key,value,ttl\nq,1,5\n", ".csv"))["imported"] == 1
+        assert "column 'ttl' is not used; if it is in milliseconds, say --map ttl_ms=ttl" in run.said, run.said
         source = file("key_hex,value_hex\n6162,00ff\n616,00\n63,zz\n", ".csv")
         said = bring(cache, source, expect=DAMAGED)
         assert said["imported"] == 1 and said["bad"] == 2 and run("get", cache, "ab") == b"\x00\xff"

@@ -118,7 +118,11 @@ def hot_keys_are_shown():
         work("fill", cache, 10)
         work("repeat", cache, 200000)
         text = frame(cache, "-v", "keys")
-        assert re.search(r"\d+k? +[\d.]+k? +(\d+|-) +\S+ +(#[0-9a-f]{16}|key:repeated)", text), text
+        assert re.search(r"\d+k? +[\d.]+k? +(\d+|-) +\S+ +#[0-9a-f]{16}", text) and "KEY (#: its hash)" in text, text
+        run("monitor", "--hot-keys", "clear", cache)
+        work("repeat", cache, 200000)
+        text = frame(cache, "-v", "keys")
+        assert re.search(r" key:repeated$", text, re.M), text
 
 
 @test
