@@ -20,18 +20,16 @@ static unsigned thread_number(void)
 	return mine;
 }
 
-/* This process's life, above 0.  The first to ask in a child wins; the others take what it made. */
+/* This process's life, above 0.  The first to ask in a child wins; the others take what it made.  A number is given out before it is
+ * anybody's life: a child that is forked between the two steps inherits `lives`, and takes another one. */
 static uint64_t life_of(struct seat_pool *pool)
 {
 	uint64_t life = load_hint(pool->life);
 
 	if (likely(life))
 		return life;
-	life = load_hint(&pool->lives) + 1;
-	if (!cas_acq_rel(pool->life, 0, life))
-		return load_hint(pool->life);
-	store_hint(&pool->lives, life);
-	return life;
+	life = add_acq_rel(&pool->lives, 1) + 1;
+	return cas_acq_rel(pool->life, 0, life) ? life : load_hint(pool->life);
 }
 
 bool pool_make(struct seat_pool *pool, unsigned count)
