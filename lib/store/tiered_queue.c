@@ -42,7 +42,7 @@ struct tier_queue {
 	struct tier *tier;
 	pthread_t thread;
 	struct word thread_state;
-	struct word forks;            /* of the process, when the queue was set up */
+	struct word life;             /* of which process it is, see life_is_ours() */
 	_Alignas(LINE_BYTES) struct cds_wfcq_tail tail;
 	_Alignas(LINE_BYTES) struct cds_wfcq_head head;
 	_Alignas(LINE_BYTES) struct word fill;
@@ -67,32 +67,41 @@ uint64_t tier_forks(void)
 	return load_hint(&forks);
 }
 
-#define FORK_BEING_DEALT_WITH UINT64_MAX
+void life_begun(struct word *life, uint64_t now) { store_release(life, now << 1); } /* QUEUE (release): what it stands for is this process's now */
+
+bool life_is_ours(struct word *life, uint64_t now)
+{
+	for (;;) { /* progress: a lost CAS is a thread of this process that sets it up, by a few stores */
+		uint64_t seen = load_acquire(life); /* QUEUE (acquire) */
+		if (seen == now << 1)
+			return true;
+		if (seen != (now << 1 | 1) && cas_acq_rel(life, seen, now << 1 | 1))
+			return false;
+		(void)sched_yield();
+	}
+}
 
 /* In a child: the queue is its parent's.  One thread starts it anew, others of the child wait for that. */
 static cold void queue_reset(struct tier_queue *q)
 {
-	uint64_t now = load_hint(&forks), seen = load_acquire(&q->forks);
+	uint64_t now = load_hint(&forks);
 
-	if (seen != FORK_BEING_DEALT_WITH && seen != now && cas_acq_rel(&q->forks, seen, FORK_BEING_DEALT_WITH)) {
-		cds_wfcq_init(&q->head, &q->tail);
-		store_hint(&q->fill, 0);
-		store_hint(&q->done, 0);
-		store_hint(&q->stop, 0);
-		store_hint(&q->hurry, 0);
-		q->published = 0;
-		word32_store_hint(&q->pause, AWAKE);
-		store_hint(&q->thread_state, THREAD_NONE);
-		store_release(&q->forks, now); /* QUEUE (release): the queue is this process's now */
+	if (life_is_ours(&q->life, now))
 		return;
-	}
-	while (load_acquire(&q->forks) == FORK_BEING_DEALT_WITH) /* QUEUE (acquire); a few stores of a thread of this process */
-		(void)sched_yield();
+	cds_wfcq_init(&q->head, &q->tail);
+	store_hint(&q->fill, 0);
+	store_hint(&q->done, 0);
+	store_hint(&q->stop, 0);
+	store_hint(&q->hurry, 0);
+	q->published = 0;
+	word32_store_hint(&q->pause, AWAKE);
+	store_hint(&q->thread_state, THREAD_NONE);
+	life_begun(&q->life, now);
 }
 
 static inline void queue_own(struct tier_queue *q)
 {
-	if (unlikely(load_acquire(&q->forks) != load_hint(&forks)))
+	if (unlikely(load_acquire(&q->life) != load_hint(&forks) << 1))
 		queue_reset(q);
 }
 
@@ -418,7 +427,7 @@ enum larder_status tier_queue_create(struct tier *tier, struct tier_queue **queu
 	q->tier = tier;
 	q->random = (uint64_t)clock_precise_ns();
 	cds_wfcq_init(&q->head, &q->tail);
-	store_hint(&q->forks, load_hint(&forks));
+	life_begun(&q->life, load_hint(&forks));
 	*queue = q;
 	return LARDER_OK;
 }

@@ -49,6 +49,11 @@ uint64_t tier_queue_depth(const struct tier_queue *queue);
 
 /* How often this process's ancestors were forked since the first tier was opened: another number means another process. */
 uint64_t tier_forks(void);
+/* Whose is what a word says?  The word is 2 * forks of the process that set it up, and 1 more while it is being set up.
+ * True: the caller's process has it, and the caller may use it.  False: the caller is the one to set it up, and ends by
+ * life_begun().  A process that is forked in the middle of that finds the word of its parent and begins anew. */
+bool life_is_ours(struct word *life, uint64_t forks);
+void life_begun(struct word *life, uint64_t forks);
 /* Starts a thread in which all signals are blocked.  LARDER_OK or LARDER_SYSTEM. */
 enum larder_status tier_thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include "store/tiered_queue.h"
+
 TestSuite(tiered_queue, .init = far_setup, .fini = far_teardown, .timeout = 60);
 
 static struct larder_tiered_info info(void)
@@ -379,4 +381,16 @@ Test(tiered_queue, many_threads_lose_nothing)
 			snprintf(key, sizeof key, "t%d-%d", t, i);
 			holds(far_beneath, key, key);
 		}
+}
+
+Test(tiered_queue, a_child_forked_while_its_parent_set_something_up_begins_anew)
+{
+	struct word life = { 0 };
+
+	life_begun(&life, 3);
+	cr_assert(life_is_ours(&life, 3));
+	cr_assert_not(life_is_ours(&life, 4)); /* of a child: this thread is to set it up, and is forked in the middle */
+	cr_assert_not(life_is_ours(&life, 5)); /* a grandchild finds what nobody will end, and does not wait for it */
+	life_begun(&life, 5);
+	cr_assert(life_is_ours(&life, 5));
 }
