@@ -14,6 +14,7 @@
 #include "store/tiered_ear.h"
 
 #define FALLBACK_MS 1000 /* how long a value that could not be refreshed is served before that is tried again */
+#define HITS_WATCHED 127u /* a thread's hits between two looks at the stream: a prime, so that no turn of tiers leaves one out */
 
 struct reading {
 	struct tier *tier;
@@ -221,11 +222,19 @@ static cold enum larder_status get_further(struct tier *tier, const struct near_
 	return trusted ? get_slow(&r) : get_untrusted(&r);
 }
 
-/* One hit in N: counted for N, and time to ask whether anybody still listens. */
+/* One hit in N: counted for N. */
 static cold void near_sampled(struct tier *tier, const struct timer *timer)
 {
 	timer_end(timer, &tier->near_get);
 	series_count(&tier->near_get, SERIES_HITS, timer->weight);
+}
+
+/* Whoever lives on hits alone has to ask now and then whether anybody still listens, timed or not. */
+static _Thread_local unsigned hits_left __attribute__((tls_model("initial-exec")));
+
+static cold void near_watched(struct tier *tier)
+{
+	hits_left = HITS_WATCHED;
 	tier_watch(tier);
 }
 
@@ -248,6 +257,8 @@ enum larder_status tier_get(void *self, const struct larder_store_key *key, uint
 	near_strip(meta);
 	if (unlikely(timer.weight != 0))
 		near_sampled(tier, &timer);
+	if (unlikely(hits_left-- == 0))
+		near_watched(tier);
 	return status;
 }
 

@@ -475,3 +475,24 @@ Test(tiered, it_says_how_near_and_far_are)
 	is(put(tier, "k", "v"), LARDER_UNREACHABLE);
 	cr_assert_eq(info().failures, 1);
 }
+
+Test(tiered, hits_alone_notice_that_nobody_listens_whether_they_are_timed_or_not)
+{
+	struct larder_tiered_heard heard = { 0 };
+
+	TIER("listener=call", "keepalive=20ms", "on-gap=revalidate");
+	struct larder_store *reader = far_tier((const char *const[]){ "listener=others", "keepalive=20ms", "on-gap=revalidate", NULL });
+	timing_set(&((struct tier *)larder_store_self(reader))->metrics, TIMING_NEVER);
+	for (int64_t end = far_now_ms() + 5000; !heard.live && far_now_ms() < end;)
+		(void)larder_tiered_listen(tier, 20, &heard);
+	cr_assert(heard.live);
+	ok(put(far_beneath, "k", "old"));
+	holds(reader, "k", "old");
+	ok(put(far_beneath, "k", "new")); /* unheard: from here on nobody listens */
+	unsigned hits = 0;
+	for (int64_t end = far_now_ms() + 3000; !strcmp(look(reader, "k"), "old") && far_now_ms() < end; hits++)
+		far_sleep_us(500);
+	cr_assert_lt(hits, 1000);
+	holds(reader, "k", "new");
+	larder_store_release(&reader);
+}
