@@ -282,11 +282,10 @@ static int print_summary(const struct import *import)
 	if (import->json) {
 		json_t *object = json_object();
 #define COUNT(name) json_object_set_new(object, #name, json_number(import->name));
-		COUNT(found)
-		COUNT(imported) COUNT(kept) COUNT(expired) COUNT(unmatched) COUNT(skipped) COUNT(refused) COUNT(bad)
-				COUNT(evicted)
+		COUNT(found) COUNT(imported) COUNT(kept) COUNT(expired) COUNT(unmatched)
+		COUNT(skipped) COUNT(refused) COUNT(bad) COUNT(evicted)
 #undef COUNT
-						json_object_set_new(object, "dry_run", json_boolean(import->dry_run));
+		json_object_set_new(object, "dry_run", json_boolean(import->dry_run));
 		json_object_set_new(object, "per_second", json_real(per_second(import)));
 		return json_print(object, false);
 	}

@@ -79,8 +79,10 @@ static bool introduced(struct source *source)
 	if (!url->db)
 		return true;
 	reply = answer(source, redisCommand(source->redis, "SELECT %u", url->db), "SELECT");
+	if (!reply)
+		return false;
 	freeReplyObject(reply);
-	return reply;
+	return true;
 }
 
 /* ---- One key ---- */

@@ -204,18 +204,25 @@ enum larder_status larder_set_with(struct larder *cache, uint32_t ns, const void
 	return status;
 }
 
+#define MSET_AHEAD 16u
+
+/* The lines of their home buckets are asked for, so that those misses overlap. */
+static void ask_ahead(struct larder *cache, uint32_t ns, const struct larder_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (key_check(cache, ns, items[i].key, items[i].key_bytes) == LARDER_OK)
+			(void)key_make(&cache->region, items[i].key, items[i].key_bytes, ns, false);
+}
+
 enum larder_status larder_mset(struct larder *cache, uint32_t ns, struct larder_item *items, size_t count, int64_t ttl_ms)
 {
-	enum { AHEAD = 16 };
 	if (cache == NULL || (items == NULL && count != 0) || ns >= cache->region.geo.namespaces || ttl_check(ttl_ms) != LARDER_OK)
 		return LARDER_INVALID;
 	if (cache->crew == NULL)
 		return LARDER_READ_ONLY;
 	for (size_t i = 0; i < count; i++) {
-		if (i % AHEAD == 0)
-			for (size_t n = i; n < count && n < i + AHEAD; n++)
-				if (key_check(cache, ns, items[n].key, items[n].key_bytes) == LARDER_OK)
-					(void)key_make(&cache->region, items[n].key, items[n].key_bytes, ns, false);
+		if (i % MSET_AHEAD == 0)
+			ask_ahead(cache, ns, items + i, count - i < MSET_AHEAD ? count - i : MSET_AHEAD);
 		items[i].status = larder_set(cache, ns, items[i].key, items[i].key_bytes, items[i].value, items[i].value_bytes, ttl_ms);
 	}
 	return LARDER_OK;
