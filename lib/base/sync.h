@@ -54,6 +54,11 @@ static inline bool cas_acq_rel(struct word *w, uint64_t seen, uint64_t next)
 
 static inline uint64_t add_hint(struct word *w, uint64_t n) { return atomic_fetch_add_explicit(&w->v, n, memory_order_relaxed); }
 static inline uint64_t add_acq_rel(struct word *w, uint64_t n) { return atomic_fetch_add_explicit(&w->v, n, memory_order_acq_rel); }
+static inline void or_acq_rel(struct word *w, uint64_t bits) { (void)atomic_fetch_or_explicit(&w->v, bits, memory_order_acq_rel); }
+static inline void and_acq_rel(struct word *w, uint64_t bits) { (void)atomic_fetch_and_explicit(&w->v, bits, memory_order_acq_rel); }
+/* An int of one process that is changed under a mutex, and looked at without by those who verify what they see. */
+static inline int int_load_hint(const int *i) { return __atomic_load_n(i, __ATOMIC_RELAXED); }
+static inline void int_store_hint(int *i, int v) { __atomic_store_n(i, v, __ATOMIC_RELAXED); }
 /* For a word with one writer: no bus lock. */
 #if defined(__x86_64__) && !defined(LARDER_TSAN)
 /* One instruction: what interrupts it, a signal handler, comes before or after. */
@@ -74,6 +79,7 @@ static inline uint32_t word32_load_seq_cst(const struct word32 *w) { return atom
 static inline void word32_store_seq_cst(struct word32 *w, uint32_t v) { (void)atomic_exchange_explicit(&w->v, v, memory_order_seq_cst); }
 
 static inline void *pointer_load_acquire(const struct pointer *p) { return atomic_load_explicit(&((struct pointer *)(uintptr_t)p)->v, memory_order_acquire); }
+static inline void pointer_store_release(struct pointer *p, void *next) { atomic_store_explicit(&p->v, next, memory_order_release); }
 static inline void *pointer_exchange_acq_rel(struct pointer *p, void *next) { return atomic_exchange_explicit(&p->v, next, memory_order_acq_rel); }
 static inline bool pointer_cas_acq_rel(struct pointer *p, void *seen, void *next)
 {

@@ -347,12 +347,12 @@ enum larder_status larder_exists(struct larder *cache, uint32_t ns, const void *
 static bool pin_take(struct actor *a, uint64_t place, struct larder_pin *pin)
 {
 	struct worker *w = actor_worker(a);
-	uint64_t used = __atomic_load_n(&w->pins_used, __ATOMIC_ACQUIRE);
+	uint64_t used = load_acquire(&w->pins_used);
 	uint64_t all = (UINT64_C(1) << PIN_HAZARDS) - 1;
 	if ((used & all) == all)
 		return false;
 	unsigned at = (unsigned)__builtin_ctzll(~used);
-	__atomic_fetch_or(&w->pins_used, UINT64_C(1) << at, __ATOMIC_ACQ_REL); /* only this thread takes, others only give back */
+	or_acq_rel(&w->pins_used, UINT64_C(1) << at); /* only this thread takes, others only give back */
 	store_seq_cst(&a->self->pin[at], place + 1);
 	pin->own.pins |= 1u << at;
 	return true;
@@ -362,7 +362,7 @@ static void pins_drop(struct worker *w, uint32_t pins)
 {
 	for (uint32_t rest = pins; rest != 0; rest &= rest - 1)
 		store_release(&w->self->pin[__builtin_ctz(rest)], 0); /* RETIRE (release) */
-	__atomic_fetch_and(&w->pins_used, ~(uint64_t)pins, __ATOMIC_ACQ_REL);
+	and_acq_rel(&w->pins_used, ~(uint64_t)pins); /* UNPIN (release) */
 }
 
 static enum larder_status pin_chunks(struct larder *cache, struct actor *a, const struct key *k, const struct manifest *m, uint32_t flags, struct larder_pin *pin)

@@ -6,8 +6,8 @@
  * as if ours were not.  Everything that the handler touches is a word of a static table: it takes no lock and calls
  * nothing but mmap, sigaction and raise.
  *
- * GUARD (release): an entry's fields are written before its base, which the handler reads first and reads again after
- * them; an entry reused meanwhile is then passed over.
+ * GUARD: an entry's fields are written before its base, which the handler reads first and reads again after them; an
+ * entry reused meanwhile is then passed over.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -110,7 +110,7 @@ bool guard_add(void *base, size_t bytes, size_t page_bytes, struct octet *lost)
 		store_hint(&g->bytes, bytes);
 		store_hint(&g->page_bytes, page_bytes);
 		store_hint(&g->lost, (uint64_t)(uintptr_t)lost);
-		store_release(&g->base, (uint64_t)(uintptr_t)base);
+		store_release(&g->base, (uint64_t)(uintptr_t)base); /* GUARD (release) */
 		return true;
 	}
 	return false;

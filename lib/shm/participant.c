@@ -6,9 +6,8 @@
  * is open; its slot, until then or until a fork, in whose child all seats are blank: memory without a slot.  All of that
  * is changed under region_slow_lock(), but for by_slot, which crew_find() reads without.
  *
- * JOIN (release): a worker is filled in before by_slot shows it.  crew_find (acquire).
- * UNPIN (release): a pin's word is cleared before its bit in pins_used is; seat_idle (acquire) lends the seat to another
- * thread only when all bits are.
+ * JOIN: a worker is filled in before by_slot shows it to crew_find().  UNPIN: a pin's word is cleared before its bit in
+ * pins_used is, and seat_idle() lends the seat to another thread only when all bits are.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -38,7 +37,7 @@ struct crew {
 	size_t worker_bytes;
 	uint32_t seats_used;
 	struct seat *seats;
-	struct worker **by_slot;
+	struct pointer *by_slot; /* struct worker */
 };
 
 /* Handles that a thread uses in turns, beside the one it used last. */
@@ -105,7 +104,7 @@ static void clear_hazards(struct shm_participant *p)
  * mutex (relaxed: the number is verified, and a wrong "alive" is asked again), a "dead" may not. */
 bool participant_alive(struct region *region, uint32_t slot)
 {
-	int fd = __atomic_load_n(&region->probe_fd, __ATOMIC_RELAXED);
+	int fd = int_load_hint(&region->probe_fd);
 
 	if (region_owns(region, fd) && locked_by_another(fd, slot))
 		return true;
@@ -182,7 +181,7 @@ static void move_in(struct crew *crew, struct worker *w, uint32_t slot)
 	w->handle_id = crew->id;
 	w->slot_plus_1 = slot + 1;
 	/* JOIN (release): pairs with the acquire in crew_find(). */
-	__atomic_store_n(&crew->by_slot[slot], w, __ATOMIC_RELEASE);
+	pointer_store_release(&crew->by_slot[slot], w);
 }
 
 static enum larder_status no_slot(const struct region *r)
@@ -201,7 +200,7 @@ static enum larder_status take_slot(struct crew *crew, struct worker *w)
 	for (uint32_t i = 0; i < n && fd >= 0; i++) {
 		uint32_t slot = (first + i) % n;
 
-		if (crew->by_slot[slot] != NULL)
+		if (pointer_load_acquire(&crew->by_slot[slot]) != NULL)
 			continue;
 		if (try_lock(fd, slot)) {
 			move_in(crew, w, slot);
@@ -220,10 +219,10 @@ static enum larder_status take_slot(struct crew *crew, struct worker *w)
 
 static uint64_t thread_number(void)
 {
-	static uint64_t last;
+	static struct word last;
 
 	if (my_number == 0)
-		my_number = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+		my_number = add_hint(&last, 1) + 1; /* relaxed: a number, from which nothing else follows */
 	return my_number;
 }
 
@@ -250,7 +249,7 @@ static struct seat *seat_of_thread(struct crew *crew, uint64_t thread)
 static bool seat_idle(const struct seat *s)
 {
 	/* UNPIN (acquire): pairs with the release of whoever clears the last bit. */
-	return s->thread == 0 && s->worker->slot_plus_1 != 0 && __atomic_load_n(&s->worker->pins_used, __ATOMIC_ACQUIRE) == 0;
+	return s->thread == 0 && s->worker->slot_plus_1 != 0 && load_acquire(&s->worker->pins_used) == 0;
 }
 
 static bool seat_blank(const struct seat *s) { return s->thread == 0 && s->worker->slot_plus_1 == 0; }
@@ -348,7 +347,7 @@ struct worker *crew_find(struct crew *crew, uint32_t slot, uint64_t registration
 	if (slot >= crew->region->geo.participants)
 		return NULL;
 	/* JOIN (acquire): pairs with the release in move_in(). */
-	struct worker *w = __atomic_load_n(&crew->by_slot[slot], __ATOMIC_ACQUIRE);
+	struct worker *w = pointer_load_acquire(&crew->by_slot[slot]);
 	return w != NULL && w->slot_plus_1 == slot + 1 && w->registration == registration ? w : NULL;
 }
 

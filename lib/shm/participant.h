@@ -27,7 +27,7 @@ struct worker {
 	struct shm_participant *self;
 	uint64_t registration;
 	uint64_t handle_id;        /* of the crew: guards the thread-local cache against a closed and reopened handle */
-	uint64_t pins_used;        /* bitmap of pin[] words in use; changed by any thread of the process (atomic builtins) */
+	struct word pins_used;     /* bitmap of pin[] words in use; changed by any thread of the process */
 	_Alignas(LINE_BYTES) unsigned char tail[]; /* tail_bytes of zeroed memory for the layers above */
 };
 

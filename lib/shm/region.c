@@ -477,7 +477,7 @@ int region_lock_fd(struct region *r)
 int region_probe_fd(struct region *r)
 {
 	if (!region_owns(r, r->probe_fd))
-		__atomic_store_n(&r->probe_fd, reopen(r, r->lock_fd), __ATOMIC_RELAXED);
+		int_store_hint(&r->probe_fd, reopen(r, r->lock_fd));
 	return r->probe_fd;
 }
 

@@ -170,7 +170,7 @@ Test(liveness, a_forked_child_has_a_slot_of_its_own_and_clean_hands)
 	scene_enter(path, &o, &h, &w);
 	uint32_t slot = w->slot_plus_1 - 1;
 	w->tail[17] = 42;
-	w->pins_used = 3;
+	store_hint(&w->pins_used, 3);
 	store_hint(&w->self->pin[0], 9);
 	pid_t child = fork();
 	if (child == 0) {
@@ -178,7 +178,7 @@ Test(liveness, a_forked_child_has_a_slot_of_its_own_and_clean_hands)
 			_exit(1); /* a pin of the parent's can be released here */
 		if (handle_join(&h, &mine) != LARDER_OK)
 			_exit(2);
-		if (mine->slot_plus_1 - 1 == slot || mine->pins_used != 0 || mine->tail[17] != 0)
+		if (mine->slot_plus_1 - 1 == slot || load_hint(&mine->pins_used) != 0 || mine->tail[17] != 0)
 			_exit(3);
 		if (!participant_alive(&h.region, slot) || !participant_alive(&h.region, mine->slot_plus_1 - 1))
 			_exit(4);
@@ -190,7 +190,7 @@ Test(liveness, a_forked_child_has_a_slot_of_its_own_and_clean_hands)
 	cr_assert_eq(child_result(child), 0);
 	cr_assert(participant_alive(&h.region, slot), "the child's end took the parent's slot");
 	cr_assert_eq(load_hint(&w->self->pin[0]), 9);
-	cr_assert(w->tail[17] == 42 && w->pins_used == 3 && w->slot_plus_1 == slot + 1);
+	cr_assert(w->tail[17] == 42 && load_hint(&w->pins_used) == 3 && w->slot_plus_1 == slot + 1);
 	scene_leave(path, &h);
 }
 

@@ -307,6 +307,35 @@ Test(breaker_words, failures_among_many_successes_do_not_open_it)
 	cr_assert_eq(breaker_now(&breaker, NULL), BREAKER_IS_CLOSED);
 }
 
+Test(breaker_words, a_failure_that_was_never_counted_takes_one_more)
+{
+	struct breaker breaker;
+	struct breaker_pass lost; /* of a process that dies in its call */
+
+	breaker_make(&breaker, &few);
+	cr_assert(breaker_enter(&breaker, &lost));
+	for (int i = 0; i < 3; i++)
+		cr_assert(call(&breaker, false));
+	cr_assert_eq(breaker_now(&breaker, NULL), BREAKER_IS_CLOSED);
+	cr_assert(call(&breaker, false));
+	cr_assert_eq(breaker_now(&breaker, NULL), BREAKER_IS_OPEN);
+}
+
+Test(breaker_words, a_full_window_is_opened_by_the_next_failure)
+{
+	struct word words[BREAKER_WORDS] = { 0 };
+	struct breaker breaker;
+
+	breaker_make(&breaker, &few);
+	breaker_share(&breaker, words);
+	for (int i = 0; i < 3; i++)
+		cr_assert(call(&breaker, false));
+	store_hint(&words[BREAKER_WINDOW], load_hint(&words[BREAKER_WINDOW]) + (1u << 12)); /* the fourth, of one who died then */
+	cr_assert_eq(breaker_now(&breaker, NULL), BREAKER_IS_CLOSED);
+	cr_assert(call(&breaker, false));
+	cr_assert_eq(breaker_now(&breaker, NULL), BREAKER_IS_OPEN);
+}
+
 Test(breaker_words, failures_of_another_window_do_not_count)
 {
 	struct breaker_options options = few;

@@ -28,12 +28,17 @@ Test(event, an_event_between_look_and_sleep_is_not_slept_through)
 	uint32_t seen = event_look(&w);
 	event_raise(&w);
 	cr_assert_lt(slept(seen, 5000), 1000);
-	seen = event_look(&w);
-	cr_assert_neq(seen, 0);
-	store_hint(&w, load_hint(&w) | EVENT_SLEEPER); /* of somebody who died */
-	cr_assert_lt(slept(seen, 5000), 1000);
+}
+
+Test(event, a_mark_that_a_dead_sleeper_left_ends_no_sleep_and_goes_with_the_next_event)
+{
+	uint32_t seen = event_look(&w);
+	store_hint(&w, load_hint(&w) | EVENT_SLEEPER);
+	cr_assert_lt(slept(seen, 5000), 1000); /* what was looked at has changed: look again */
+	cr_assert_geq(slept(event_look(&w), 50), 49);
 	event_raise(&w);
 	cr_assert_eq(event_look(&w) & EVENT_SLEEPER, 0);
+	cr_assert_neq(event_look(&w), seen);
 }
 
 Test(event, without_an_event_it_sleeps_for_as_long_as_it_is_told)

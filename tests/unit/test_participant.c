@@ -209,7 +209,7 @@ static void *visit(void *arg)
 	if (v->status == LARDER_OK) {
 		v->slot = slot_of(v->worker);
 		v->registration = v->worker->registration;
-		v->worker->pins_used |= v->leave_pins;
+		or_acq_rel(&v->worker->pins_used, v->leave_pins);
 		v->worker->ready = 0;
 	}
 	if (v->together != NULL)
@@ -306,7 +306,7 @@ Test(participant, pins_left_behind_keep_the_slot_until_the_last_is_released)
 	cr_assert_null(crew_find(h.crew, UINT32_MAX, 1));
 	/* What unpin does, in whichever thread. */
 	store_release(&left.worker->self->pin[3], 0);
-	(void)__atomic_fetch_and(&left.worker->pins_used, ~(UINT64_C(1) << 3), __ATOMIC_RELEASE);
+	and_acq_rel(&left.worker->pins_used, ~(UINT64_C(1) << 3));
 	struct worker *a;
 	assert_ok(handle_join(&h, &a));
 	visit_alone(&next);

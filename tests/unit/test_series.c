@@ -123,6 +123,17 @@ Test(series, a_full_table_counts_the_rest_as_other)
 	cr_assert_eq(load_hint(&table.head->overflows), 500 - 55 + 1);
 }
 
+/* As a death between the two claims leaves it. */
+Test(series, a_row_without_a_histogram_gets_one_from_the_next_who_looks)
+{
+	struct series cut = find("shm", "users", "get", false), other = find("shm", "users", "set", true);
+	struct series next = find("shm", "users", "get", true), again = find("shm", "users", "get", true);
+	cr_assert(next.row == cut.row && next.histogram != NULL && next.histogram != other.histogram && again.histogram == next.histogram);
+	series_time(&next, 100, 3);
+	cr_assert_eq(timed_operations(&again), 3);
+	cr_assert_eq(load_hint(&table.head->untimed), 0);
+}
+
 Test(series, rows_without_a_histogram_still_count)
 {
 	for (unsigned i = 0; i < 12; i++) {
