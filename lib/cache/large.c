@@ -83,7 +83,8 @@ static enum larder_status chunk_put(struct actor *a, const struct put *whole, co
 		.ttl_ms = whole->ttl_ms == LARDER_TTL_KEEP ? LARDER_TTL_NONE : whole->ttl_ms, /* never before the manifest */
 		.expires_at_ms = whole->expires_at_ms, .linger_ms = whole->draft.extras & EXTRA_REFRESH ? whole->draft.grace_ms : 0,
 		.decide = put_by_mode, .key = chunk_key(a->region, whole->key.ns, m, number, name),
-		.draft = { .value = value + (uint64_t)number * m->chunk_bytes, .value_bytes = chunk_length(m, number), .fields = KIND_CHUNK } };
+		.draft = { .value = value + (uint64_t)number * m->chunk_bytes, .value_bytes = chunk_length(m, number), .fields = KIND_CHUNK,
+			.extras = whole->draft.extras & EXTRA_KEPT } };
 	enum larder_status status = put_run(a, &put);
 	hazard_clear(a, HAZARD_OLD);
 	return status;

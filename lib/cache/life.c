@@ -7,9 +7,10 @@
 #include <stdlib.h>
 
 /* Fields beside key and value that an entry may have, at most: head, stamp, times, namespace, checksum, extras and what
- * follows them, alignment.  A chunk has no extras. */
-#define CHUNK_OVERHEAD_MAX 56u
-#define ENTRY_OVERHEAD_MAX (CHUNK_OVERHEAD_MAX + EXTRAS_BYTES_MAX)
+ * follows them, alignment.  A chunk has no extras but the word itself (EXTRA_KEPT). */
+#define FIXED_OVERHEAD_MAX 56u
+#define CHUNK_OVERHEAD_MAX (FIXED_OVERHEAD_MAX + 8u)
+#define ENTRY_OVERHEAD_MAX (FIXED_OVERHEAD_MAX + EXTRAS_BYTES_MAX)
 
 static void derive(struct larder *cache)
 {

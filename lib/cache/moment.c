@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The life of entries that carry more than a value: grace, tags, a lease, or the knowledge that there is none. */
+/* The life of entries that carry more than a value: grace, tags, a lease, the knowledge that there is none, or that it must stay. */
 #include "cache/moment.h"
 
 /* A value past its expiry: stale for as long as its grace lasts, and kept for as long as somebody computes a new one. */
@@ -15,7 +15,8 @@ cold enum life entry_life_extra(const struct region *r, const struct entry *e)
 	uint32_t ns = entry_namespace(e);
 	if (unlikely(ns >= r->geo.namespaces))
 		return LIFE_FLUSHED;
-	enum visibility seen = generation_sees(namespace_generation(r, ns), entry_generation(e));
+	enum visibility seen = e->extras & EXTRA_KEPT ? generation_sees_kept(r, ns, entry_generation(e))
+			: generation_sees(namespace_generation(r, ns), entry_generation(e));
 	bool no_value = e->extras & (EXTRA_EMPTY | EXTRA_ABSENT);
 	if (seen == INVISIBLE || (no_value && seen != VISIBLE) || !entry_tags_good(r, e))
 		return LIFE_FLUSHED;

@@ -35,6 +35,7 @@ struct put {
 	uint32_t linger_ms;   /* kept so much longer than its time to live */
 	bool raw;             /* decide() is shown what is found whatever its life is */
 	bool own_times;       /* decide() sets stamp, created and expiry of the draft */
+	bool same_age;        /* what replaces an entry is of its generation */
 	bool fresh_tags;      /* the draft's tags carry the clock of this change */
 	bool lease;           /* not a set of the caller's: not counted as one, and not to be evicted soon */
 	struct draft draft;   /* value, kind and fields; the rest is filled in here */

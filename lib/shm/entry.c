@@ -113,7 +113,7 @@ bool entry_checksum_good(const struct entry *e)
 
 void draft_inherit(struct draft *d, const struct entry *e)
 {
-	d->extras = e->extras & (UINT32_MAX | EXTRA_REFRESH | EXTRA_TAGS);
+	d->extras = e->extras & (UINT32_MAX | EXTRA_REFRESH | EXTRA_TAGS | EXTRA_KEPT);
 	d->grace_ms = entry_grace(e);
 	d->cost_us = entry_cost(e);
 	d->tags = entry_tags(e);

@@ -22,7 +22,7 @@
 #define LAYOUT_MAGIC "larder\r\n"
 /* Two builds that differ in anything here, or in where a key is looked for, must not share a segment: tests/unit/test_layout.c
  * fails when one of these things changes under an old number. */
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 
 #define LINE_BYTES 64u
 #define UNIT_SHIFT 3u
@@ -156,7 +156,8 @@ enum entry_kind { KIND_PLAIN = 0, KIND_COUNTER = 64, KIND_MANIFEST = 128, KIND_C
 #define EXTRA_EMPTY (UINT64_C(1) << 37)              /* a lease, and no value */
 #define EXTRA_WAS_STALE (UINT64_C(1) << 38)          /* a lease whose value was softly flushed when it was taken */
 #define EXTRA_ABSENT (UINT64_C(1) << 39)             /* known to be absent: no value */
-#define EXTRAS_KNOWN (UINT64_C(0xff00000000) | UINT32_MAX)
+#define EXTRA_KEPT (UINT64_C(1) << 40)               /* not yet where the truth is: namespace_hide() passes it by */
+#define EXTRAS_KNOWN (UINT64_C(0x1ff00000000) | UINT32_MAX)
 #define TAGS_MAX 4u
 #define LEASE_WORDS 4u
 #define EXTRAS_BYTES_MAX (8u * (1 + LEASE_WORDS + 2)) /* of the words behind the extras word */
@@ -270,6 +271,7 @@ struct shm_namespace {
 	struct word name_bytes;
 	struct word quota;      /* in bytes, 0: none */
 	struct word quota_hand; /* hint: the group of the index that is looked at next for entries to drop */
+	struct word kept_floor; /* 32 bits: generation before which EXTRA_KEPT keeps nothing */
 	_Alignas(LINE_BYTES) struct word name[NAMESPACE_NAME_BYTES / 8];
 	_Alignas(LINE_BYTES) struct { struct word entries, bytes; } tally[NAMESPACE_STRIPES]; /* the sums count; one alone means nothing */
 };

@@ -54,7 +54,8 @@ enum larder_status namespace_number(struct region *r, const char *name, bool may
 	return may_register ? LARDER_NAMESPACES : LARDER_MISS;
 }
 
-void namespace_flush(struct region *r, uint32_t ns, bool hard)
+/* The generation that is the present one from now on. */
+static uint32_t generation_move(struct region *r, uint32_t ns, bool hard)
 {
 	struct word *w = &region_namespace(r, ns)->generation;
 	for (;;) { /* progress: a lost CAS is another flush, and ours must still come after our call began */
@@ -63,8 +64,19 @@ void namespace_flush(struct region *r, uint32_t ns, bool hard)
 		uint32_t floor = hard ? present : generation_floor(seen);
 		/* GENERATION (release): no get that begins after this sees an entry of a generation before the floor. */
 		if (cas_seq_cst(w, seen, (uint64_t)present << 32 | floor))
-			return;
+			return present;
 	}
+}
+
+void namespace_hide(struct region *r, uint32_t ns, bool hard) { (void)generation_move(r, ns, hard); }
+
+void namespace_flush(struct region *r, uint32_t ns, bool hard)
+{
+	uint32_t present = generation_move(r, ns, hard);
+	struct word *w = &region_namespace(r, ns)->kept_floor;
+	for (uint64_t seen = load_acquire(w); (int32_t)(present - (uint32_t)seen) > 0; seen = load_acquire(w))
+		if (cas_seq_cst(w, seen, present)) /* GENERATION (release); progress: a lost CAS is another flush that raised it */
+			return;
 }
 
 void namespace_sum(const struct region *r, uint32_t ns, int64_t *entries, int64_t *bytes)

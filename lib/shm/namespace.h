@@ -31,10 +31,22 @@ static inline enum visibility generation_sees(uint64_t word, uint32_t generation
 	return (int32_t)(generation - generation_floor(word)) < 0 ? INVISIBLE : VISIBLE_STALE;
 }
 
+/* Of an entry with EXTRA_KEPT. */
+static inline enum visibility generation_sees_kept(const struct region *r, uint32_t ns, uint32_t generation)
+{
+	/* GENERATION (acquire): as above. */
+	uint32_t floor = (uint32_t)load_seq_cst(&region_namespace(r, ns)->kept_floor);
+	if (likely((int32_t)(generation - floor) >= 0))
+		return VISIBLE;
+	return generation_sees(namespace_generation(r, ns), generation);
+}
+
 /* Finds or registers; LARDER_OK, LARDER_NAMESPACES, or LARDER_MISS if it is not there and may not be registered. */
 enum larder_status namespace_number(struct region *r, const char *name, bool may_register, uint32_t *ns);
 /* Moves the present generation on, and for a hard flush the floor with it. */
 void namespace_flush(struct region *r, uint32_t ns, bool hard);
+/* The same for those who know that what is there may be old, but did not order it gone: entries with EXTRA_KEPT stay as they are. */
+void namespace_hide(struct region *r, uint32_t ns, bool hard);
 
 /* One entry more or less, by its owner: striped by participant, exact but for a death in the middle of a call. */
 static inline void namespace_tally(struct actor *a, uint32_t ns, int64_t entries, int64_t units)

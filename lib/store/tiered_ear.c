@@ -18,6 +18,8 @@
 #define KEEPALIVES 4       /* without an answer: the line is broken */
 #define OPEN_MS 500
 #define REPAIR_SLICE_MS 200
+#define REPAIR_PAUSE_MS 1000    /* before what could not be brought to the far store is tried again, and 20 times what a try takes */
+#define REPAIR_PAUSE_MAX_MS 60000
 #define BACK_OFF_MS 50
 #define BACK_OFF_MAX_MS 1000
 
@@ -32,8 +34,11 @@ struct tier_ear {
 	/* of whoever is busy */
 	uint64_t office;       /* the word under which we hold it; 0: we do not */
 	void *line;
-	bool armed;            /* what is dirty was brought over, everything flushed: the stream can be LIVE */
+	bool armed;            /* what is dirty was brought over, if it could be, everything else flushed: the stream can be LIVE */
+	bool left;             /* something was still dirty after the last repair */
 	bool asked;
+	uint64_t dirtied;      /* how much had been left dirty when the last repair began */
+	int64_t repair_ms, pause_ms;
 	int64_t looked_ms, asked_ms, heard_ms, retry_ms, back_off_ms;
 	uint64_t random;
 };
@@ -65,9 +70,9 @@ void tier_heard_clear(struct tier_hearing *hearing, const char *ns)
 
 	tier_count(&hearing->tier->words, TIER_CLEARED, 1);
 	if (!ns)
-		near_flush_all(near, false);
+		near_hide_all(near, false);
 	else if (!near_lookup(near, ns, &number))
-		(void)larder_flush(near->cache, number);
+		near_hide(near, number, false);
 }
 
 /* ---- The stream's word --------------------------------------------------------------------------------------------------- */
@@ -242,17 +247,48 @@ static enum larder_status line_open(struct tier_ear *ear)
 	return LARDER_OK;
 }
 
-/* With a line that reports all changes from its opening on: what is near is made fit to be believed again. */
-static void line_arm(struct tier_ear *ear)
+/* What was kept dirty because the far store failed, or refused it. */
+static uint64_t ever_dirtied(struct tier *tier)
+{
+	return load_hint(tier_word(&tier->words, TIER_DIRTIED)) + load_hint(tier_word(&tier->words, TIER_LOST));
+}
+
+/* Brings over what is dirty.  True: all of it that can be now. */
+static bool repair(struct tier_ear *ear)
 {
 	struct tier *tier = ear->tier;
 	struct larder_tiered_repair done = { 0 };
+	uint64_t dirtied = ever_dirtied(tier);
+	int64_t begun = now_of(tier);
 	enum larder_status status = tier_repair_all(tier, REPAIR_SLICE_MS, &done);
 
 	if (status && done.written + done.deleted + done.outdated)
-		return; /* there is more, and the next step goes on with it; the office is attended to between */
-	near_flush_all(&tier->near, tier->on_gap != TIER_DROP);
+		return false; /* there is more, and the next step goes on with it; the office is attended to between */
+	int64_t took = now_of(tier) - begun, pause = ear->pause_ms * 2 < REPAIR_PAUSE_MAX_MS ? ear->pause_ms * 2 : REPAIR_PAUSE_MAX_MS;
+	ear->left = status || done.failed;
+	ear->dirtied = dirtied;
+	ear->pause_ms = ear->left && pause ? pause : REPAIR_PAUSE_MS;
+	ear->repair_ms = begun + (ear->pause_ms > 20 * took ? ear->pause_ms : 20 * took);
+	return true;
+}
+
+/* With a line that reports all changes from its opening on: what is near is made fit to be believed again.  What the far store does
+ * not take stays dirty, and is read: the flush passes it by. */
+static void line_arm(struct tier_ear *ear)
+{
+	struct tier *tier = ear->tier;
+
+	if (!repair(ear))
+		return;
+	near_hide_all(&tier->near, tier->on_gap != TIER_DROP);
 	ear->armed = true;
+}
+
+/* Nobody else would: a far store that refuses writes, or an open breaker, ends no line. */
+static void repair_again(struct tier_ear *ear)
+{
+	if ((ear->left || ever_dirtied(ear->tier) != ear->dirtied) && now_of(ear->tier) >= ear->repair_ms)
+		(void)repair(ear);
 }
 
 /* The stream is LIVE if we still hold the office, and everything up to heard_ms was heard. */
@@ -281,8 +317,10 @@ static enum larder_status line_attend(struct tier_ear *ear, struct tier_hearing 
 	}
 	if (!ear->armed)
 		line_arm(ear);
-	if (ear->armed)
+	if (ear->armed) {
 		line_confirm(ear);
+		repair_again(ear);
+	}
 	if (ear->asked)
 		return now - ear->asked_ms > silence_ms(ear->tier) ? LARDER_UNREACHABLE : LARDER_OK;
 	if (now - ear->asked_ms < ear->tier->keepalive_ms)

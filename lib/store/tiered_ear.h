@@ -6,9 +6,9 @@
  * (its slot is free, or another's) is followed at once, one that has not attended for a second too, for it may be stopped.  The
  * line to the far store is a kind of its own (struct tier_line_kind: Redis, and that of the tests).
  *
- * The order of a new line: the far store is told to report changes; then what is dirty near is brought there; then everything near
- * is flushed softly (or dropped), because it may have changed unheard; only then the stream is LIVE.  Fills that were
- * begun before find their holds flushed.  When the line breaks, or is not heard for four keepalives, the stream is BROKEN since the last
+ * The order of a new line: the far store is told to report changes; then what is dirty near is brought there, if it takes it; then
+ * everything else near is flushed softly (or dropped), because it may have changed unheard; only then the stream is LIVE.  Fills
+ * that were begun before find their holds flushed.  What stays dirty is read, and tried again while the line lives.  When the line breaks, or is not heard for four keepalives, the stream is BROKEN since the last
  * moment up to which everything had been heard.
  * Edge: STREAM.
  */

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "cache/write.h"
 #include "shm/board.h"
 
 #define OWNER_SLOT_BITS 10u
@@ -56,13 +57,24 @@ enum larder_status near_lookup(struct near *near, const char *name, uint32_t *ns
 	return is_used(near, *ns) ? LARDER_OK : LARDER_MISS;
 }
 
-void near_flush_all(struct near *near, bool soft)
+void near_hide(struct near *near, uint32_t ns, bool soft)
+{
+	struct actor *a;
+
+	if (call_begin(near->cache, &a))
+		return;
+	namespace_hide(&near->cache->region, ns, !soft);
+	count(a, flushes, 1);
+	call_end(a);
+}
+
+void near_hide_all(struct near *near, bool soft)
 {
 	uint32_t count = near->cache->region.geo.namespaces;
 
 	for (uint32_t ns = 0; ns < count; ns++)
 		if (is_used(near, ns))
-			(void)(soft ? larder_flush_soft(near->cache, ns) : larder_flush(near->cache, ns));
+			near_hide(near, ns, soft);
 }
 
 int64_t near_ttl(const struct near *near, uint32_t ns)
@@ -121,11 +133,20 @@ enum larder_status near_put(struct near *near, const struct near_key *k, uint64_
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
 	struct larder_set_options o = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+	struct put put;
 
 	o.mode = version ? LARDER_CAS : LARDER_SET;
 	o.version = version;
 	o.user_flags |= marks;
-	return larder_set_with(near->cache, k->ns, k->bytes, k->count, value, value_bytes, &o, result);
+	enum larder_status status = put_options(near->cache, &o, &put);
+	if (status)
+		return status;
+	put.same_age = version != 0; /* no younger than what it replaces: if that is hidden, so is this */
+	put.draft.extras |= marks & NEAR_DIRTY ? EXTRA_KEPT : 0;
+	status = set_call(near->cache, k->ns, k->bytes, k->count, value, value_bytes, &put);
+	if (result)
+		*result = put.result;
+	return status;
 }
 
 static enum larder_status hold(struct near *near, const struct near_key *k, enum larder_set_mode mode, int64_t hold_ms, uint64_t *version)

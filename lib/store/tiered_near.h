@@ -11,6 +11,9 @@
  * The one rule of order: whoever brings a value from the far store, or has changed it there, puts it here by CAS on the version
  * that it saw (or held) before it began.  Any set, delete, flush or invalidation in between makes that CAS fail, so nothing old
  * overwrites what is new or survives its deletion.  A HOLD makes "absent" a version: without it two absences look alike.
+ * What is DIRTY was accepted and is not yet far: it stays, and is read, until it is far or a newer write is there.  So the listener's
+ * flushes pass it by (EXTRA_KEPT).  An entry that replaces a version is of its generation: what a dirty one leaves behind when it
+ * is far is hidden if a flush has come between.
  * A crash leaves a HOLD: its time is bounded, and whoever meets it asks whether its owner lives.
  */
 #ifndef LARDER_STORE_TIERED_NEAR_H
@@ -47,7 +50,7 @@ struct near_state {
 	size_t value_bytes;
 };
 
-/* The namespace's number here; registers it, and notes that a tier uses it (near_flush_all). */
+/* The namespace's number here; registers it, and notes that a tier uses it (near_hide_all). */
 enum larder_status near_number_slow(struct near *near, const struct larder_name *name, uint32_t *ns);
 static inline enum larder_status near_key_of(struct near *near, const struct larder_store_key *key, struct near_key *k)
 {
@@ -103,8 +106,9 @@ enum larder_status near_drop(struct near *near, const struct near_key *k, bool *
 /* Default time to live of the namespace, LARDER_TTL_NONE without. */
 int64_t near_ttl(const struct near *near, uint32_t ns);
 
-/* Flushes every namespace that a tier has used in this cache. */
-void near_flush_all(struct near *near, bool soft);
+/* Flushes a namespace, or every one that a tier has used in this cache, but for what is dirty. */
+void near_hide(struct near *near, uint32_t ns, bool soft);
+void near_hide_all(struct near *near, bool soft);
 /* The number of a namespace that some tier has used; LARDER_MISS else. */
 enum larder_status near_lookup(struct near *near, const char *name, uint32_t *ns);
 

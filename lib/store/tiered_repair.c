@@ -7,6 +7,9 @@
 
 #include "base/clock.h"
 
+/* Our time of creation is of the coarse clock, and both are rounded: what we wrote there just before must not pass for newer. */
+#define GRAIN_MS (CLOCK_COARSE_LAG_MS + 2)
+
 /* One dirty entry, copied. */
 struct dirty {
 	const struct larder_store_key *key;
@@ -63,7 +66,7 @@ static enum larder_status newer_there(struct tier *tier, const struct dirty *d, 
 	enum larder_status status = larder_store_get(tier->far, d->key, LARDER_NO_COUNT, &value, &meta);
 
 	free(value.data);
-	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms;
+	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms + GRAIN_MS;
 	return status < 0 ? status : LARDER_OK;
 }
 

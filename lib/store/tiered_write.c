@@ -267,8 +267,12 @@ enum larder_status tier_clear(void *self, const struct larder_name *name, bool s
 	if (status)
 		return status;
 	status = larder_store_clear(tier->far, name, soft);
+	if (status) { /* what is there may be old; what was accepted still stands */
+		near_hide(&tier->near, k.ns, soft);
+		return status;
+	}
 	enum larder_status near = soft ? larder_flush_soft(tier->near.cache, k.ns) : larder_flush(tier->near.cache, k.ns);
-	return status ? status : near;
+	return near;
 }
 
 enum larder_status tier_touch(void *self, const struct larder_store_key *key, int64_t ttl_ms)

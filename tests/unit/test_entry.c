@@ -118,7 +118,7 @@ Test(entry, extras_past_the_segment_or_unknown_are_refused)
 	cr_assert(entry_open_head(&e, r, units - 3, head));
 	cr_assert_not(entry_open_head(&e, r, units - 2, head), "the key lies behind the end");
 	cr_assert_not(entry_open_head(&e, r, units - 1, head), "the extras word itself does");
-	bytes_store64(arena + (units - 2) * UNIT_BYTES, UINT64_C(1) << 40);
+	bytes_store64(arena + (units - 2) * UNIT_BYTES, UINT64_C(1) << 41);
 	cr_assert_not(entry_open_head(&e, r, units - 3, head), "a bit that nobody knows");
 	bytes_store64(arena + (units - 2) * UNIT_BYTES, UINT64_C(5) << EXTRA_TAGS_SHIFT);
 	cr_assert_not(entry_open_head(&e, r, units - 3, head), "five tags");

@@ -12,8 +12,8 @@
 #include "store/redis_node.h"
 #endif
 
-#define VERSION 3u
-#define FACTS UINT64_C(0xc97639deb30c1a0b)
+#define VERSION 4u
+#define FACTS UINT64_C(0x1d140ee51cdcdac9)
 
 static uint64_t facts;
 
@@ -76,6 +76,7 @@ static void entries(void)
 	fact(EXTRA_TAGS | EXTRA_REFRESH >> 1);
 	fact(EXTRA_LEASE | EXTRA_EMPTY << 1);
 	fact(EXTRA_WAS_STALE | EXTRA_ABSENT << 1);
+	fact(EXTRA_KEPT);
 	fact(TAGS_MAX << 16 | LEASE_WORDS);
 	fact(HEAD_VALUE_SHIFT | HEAD_KEY_SHIFT << 8 | HEAD_STATUS_SHIFT << 16 | HEAD_REUSE_SHIFT << 24);
 	fact(ENTRY_PENDING | ENTRY_COMMITTED << 8 | ENTRY_ABORTED << 16);
@@ -87,6 +88,7 @@ static void instruments(void)
 	struct_fact(shm_namespace);
 	member_fact(shm_namespace, generation);
 	member_fact(shm_namespace, quota_hand);
+	member_fact(shm_namespace, kept_floor);
 	member_fact(shm_namespace, name);
 	member_fact(shm_namespace, tally);
 	struct_fact(shm_board);

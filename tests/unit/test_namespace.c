@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Namespaces: one number for one name, in whatever process; a full table says so; generations hide what was set before. */
 #include "kit.h"
+#include "cache/write.h"
 
 #include <pthread.h>
 
@@ -308,4 +309,73 @@ Test(namespace, generations_are_compared_as_they_wrap)
 	cr_assert_eq(generation_sees(soft, 0), VISIBLE);
 	cr_assert_eq(generation_sees(soft, 0xffffffff), VISIBLE_STALE);
 	cr_assert_eq(generation_sees(soft, 0xfffffffe), INVISIBLE);
+}
+
+static const char *read_in(uint32_t ns, const char *key)
+{
+	static char text[16];
+	size_t length;
+	enum larder_status status = larder_get(cache, ns, key, strlen(key), text, sizeof text - 1, &length);
+	text[status == LARDER_OK ? length : 0] = 0;
+	return status == LARDER_OK ? text : status == LARDER_MISS ? "missed" : "failed";
+}
+
+static void keep_in(uint32_t ns, const char *key, const char *value, uint64_t version)
+{
+	struct put put;
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	o.mode = version ? LARDER_CAS : LARDER_SET;
+	o.version = version;
+	ok(put_options(cache, &o, &put));
+	put.same_age = version != 0;
+	put.draft.extras |= version ? 0 : EXTRA_KEPT;
+	ok(set_call(cache, ns, key, strlen(key), value, strlen(value), &put));
+}
+
+Test(namespace, what_is_kept_is_hidden_by_order_only)
+{
+	uint32_t ns = number("kept");
+	for (int hard = 0; hard < 2; hard++) {
+		set_in(ns, "usual", "u");
+		keep_in(ns, "kept", "k", 0);
+		namespace_hide(&cache->region, ns, hard);
+		cr_assert_str_eq(read_in(ns, "usual"), "missed");
+		cr_assert_str_eq(read_in(ns, "kept"), "k");
+		ok(hard ? larder_flush(cache, ns) : larder_flush_soft(cache, ns));
+		cr_assert_str_eq(read_in(ns, "kept"), "missed");
+		keep_in(ns, "kept", "again", 0);
+		cr_assert_str_eq(read_in(ns, "kept"), "again");
+	}
+}
+
+Test(namespace, what_replaces_a_kept_version_is_as_old_as_that)
+{
+	uint32_t ns = number("kept");
+	struct larder_meta meta;
+	size_t length;
+	char text[8];
+	keep_in(ns, "k", "dirty", 0);
+	ok(larder_get_with(cache, ns, "k", 1, text, sizeof text, &length, 0, &meta));
+	namespace_hide(&cache->region, ns, false);
+	keep_in(ns, "k", "clean", meta.version);
+	cr_assert_str_eq(read_in(ns, "k"), "missed");
+	keep_in(ns, "k", "dirty", 0);
+	ok(larder_get_with(cache, ns, "k", 1, text, sizeof text, &length, 0, &meta));
+	keep_in(ns, "k", "clean", meta.version);
+	cr_assert_str_eq(read_in(ns, "k"), "clean");
+	namespace_hide(&cache->region, ns, false);
+	cr_assert_str_eq(read_in(ns, "k"), "missed");
+}
+
+/* A flush is namespace_hide(), and then the floor of what is kept. */
+Test(namespace, a_flush_cut_off_in_the_middle_leaves_what_is_kept_to_the_next)
+{
+	uint32_t ns = number("kept");
+	keep_in(ns, "k", "v", 0);
+	namespace_hide(&cache->region, ns, true);
+	cr_assert_str_eq(read_in(ns, "k"), "v");
+	keep_in(ns, "later", "v", 0);
+	ok(larder_flush(cache, ns));
+	cr_assert_str_eq(read_in(ns, "k"), "missed");
+	cr_assert_str_eq(read_in(ns, "later"), "missed");
 }

@@ -320,3 +320,114 @@ Test(tiered_ear, a_dirty_entry_is_not_removed_by_anothers_change)
 	ok(larder_store_drain(tier, 5000));
 	holds(far_beneath, "k", "mine");
 }
+
+static bool opened_again(void) { return live() && load_acquire(&far_link->opened) >= 2; }
+
+/* Makes the listener begin anew, and waits until it hears. */
+static void reconnect(void)
+{
+	cr_assert(within_ms(5000, live));
+	store_release(&far_link->cut, 1);
+	cr_assert(within_ms(5000, opened_again));
+}
+
+static bool cleaned_two(void) { return info().cleaned == 2; }
+
+Test(tiered_ear, what_the_far_store_refused_is_read_after_a_reconnect_and_written_when_it_takes_it)
+{
+	TIER("listener=thread", "keepalive=50ms", "mode=write-through", "on-failure=keep");
+	cr_assert(within_ms(2000, live));
+	ok(put(tier, "k", "v0"));
+	ok(put(tier, "gone", "v0"));
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "k", "v1"));
+	ok(larder_store_delete(tier, K("gone")));
+	reconnect();
+	holds(tier, "k", "v1");
+	holds(tier, "gone", "(1)");
+	store_release(&far_link->clear_all, 1); /* somebody clears the far store, and it is reported */
+	(void)within_ms(150, never);
+	holds(tier, "k", "v1");
+	holds(tier, "gone", "(1)");
+	store_release(&far_link->refuses, 0);
+	cr_assert(within_ms(6000, cleaned_two)); /* nobody drains: the listener tries again */
+	holds(far_beneath, "k", "v1");
+	holds(far_beneath, "gone", "(1)");
+	holds(tier, "k", "v1");
+}
+
+Test(tiered_ear, what_is_refused_while_changes_are_heard_is_tried_again)
+{
+	TIER("listener=thread", "keepalive=50ms", "mode=write-through", "on-failure=keep");
+	cr_assert(within_ms(2000, live));
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "k", "v1"));
+	store_release(&far_link->refuses, 0);
+	(void)within_ms(1500, never);
+	holds(far_beneath, "k", "v1");
+	cr_assert(live());
+	cr_assert_eq(info().gaps, 0);
+}
+
+Test(tiered_ear, what_waits_in_a_queue_is_read_while_the_listener_begins_anew)
+{
+	static const char *const gaps[] = { "on-gap=bound:10s", "on-gap=drop" };
+
+	for (unsigned i = 0; i < 2; i++) {
+		ok(put(far_beneath, "k", "v0"));
+		TIER("listener=thread", "keepalive=50ms", "mode=write-behind", "delay=20ms", gaps[i]);
+		cr_assert(within_ms(2000, live));
+		ok(put(tier, "x", "x"));
+		ok(larder_store_drain(tier, 2000));
+		store_release(&far_link->refuses, 1);
+		ok(put(tier, "k", "v1"));
+		(void)within_ms(100, never);
+		reconnect();
+		holds(tier, "k", "v1");
+		store_release(&far_link->refuses, 0);
+		ok(larder_store_drain(tier, 3000));
+		holds(far_beneath, "k", "v1");
+		holds(tier, "k", "v1");
+		larder_store_release(&tier);
+		store_release(&far_link->opened, 0);
+		ok(larder_store_delete(near_store, K("k")));
+	}
+}
+
+Test(tiered_ear, what_was_ordered_gone_is_gone_however_dirty)
+{
+	const struct larder_name *ns = K("k")->ns;
+	uint32_t number;
+
+	TIER("listener=thread", "keepalive=50ms", "mode=write-through", "on-failure=keep");
+	cr_assert(within_ms(2000, live));
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "k", "v1"));
+	is(larder_store_clear(tier, ns, false), LARDER_REFUSED);
+	holds(tier, "k", "v1"); /* the far store was not cleared: the write still stands */
+	store_release(&far_link->refuses, 0);
+	ok(larder_store_clear(tier, ns, false));
+	holds(tier, "k", "(1)");
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "k", "v2"));
+	ok(larder_namespace(larder_store_cache(near_store), "n", &number));
+	ok(larder_flush(larder_store_cache(near_store), number)); /* by hand */
+	holds(tier, "k", "(1)");
+}
+
+Test(tiered_ear, what_is_dirty_and_too_large_for_one_entry_is_read_after_a_reconnect)
+{
+	static char large[200000];
+	struct larder_buffer value = { .grow = true };
+
+	memset(large, 'l', sizeof large);
+	TIER("listener=thread", "keepalive=50ms", "mode=write-through", "on-failure=keep", "on-gap=drop");
+	cr_assert(within_ms(2000, live));
+	store_release(&far_link->refuses, 1);
+	ok(larder_store_set(tier, K("k"), large, sizeof large, NULL, NULL));
+	reconnect();
+	ok(larder_store_get(tier, K("k"), 0, &value, NULL));
+	cr_assert_eq(value.length, sizeof large);
+	cr_assert_arr_eq(value.data, large, sizeof large);
+	free(value.data);
+}
