@@ -14,6 +14,7 @@
 #include "oracle.h"
 
 #include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,8 +419,9 @@ static bool number_of(const struct item *i, int64_t *number)
 	memcpy(text, i->value, i->bytes);
 	if (text[0] != '-' && (text[0] < '0' || text[0] > '9'))
 		return false;
+	errno = 0;
 	*number = strtoll(text, &end, 10);
-	return end == text + i->bytes;
+	return errno == 0 && end == text + i->bytes; /* digits that were appended may make a number that nothing holds */
 }
 
 static void do_incr(struct item *i, struct larder *by)
