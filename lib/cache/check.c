@@ -19,6 +19,7 @@ struct check {
 	void (*report)(const char *text, void *arg);
 	void *arg;
 	uint64_t faults;
+	bool no_memory; /* something could not be looked at */
 	struct view view, rival;
 };
 
@@ -37,11 +38,12 @@ __attribute__((format(printf, 2, 3))) static void fault(struct check *c, const c
 
 /* ---- Slots ------------------------------------------------------------------------------------------------------------------------- */
 
-static enum view_result look(const struct region *r, const struct word *slot, struct view *v)
+static enum view_result look(struct check *c, const struct word *slot, struct view *v)
 {
 	enum view_result seen = VIEW_CHANGED;
 	for (unsigned i = 0; i < CHECK_TRIES && (seen == VIEW_CHANGED || seen == VIEW_DAMAGED); i++)
-		seen = view_slot(r, slot, v);
+		seen = view_slot(&c->cache->region, slot, v);
+	c->no_memory |= seen == VIEW_NO_MEMORY;
 	return seen;
 }
 
@@ -56,11 +58,10 @@ static bool start_noted(const struct region *r, uint64_t place, uint64_t inc_low
 /* The same key committed in a higher slot of its probe, while this slot still holds what it held. */
 static bool has_rival(struct check *c, const struct key *k, const struct word *slot)
 {
-	const struct region *r = &c->cache->region;
 	bool above = false;
 	for (unsigned at = 0; at < PROBE_SLOTS; at++) {
 		const struct word *other = probe_slot(k, at);
-		if (above && slot_tag(load_acquire(other)) == hash_tag(k->hash) && look(r, other, &c->rival) == VIEW_WHOLE
+		if (above && slot_tag(load_acquire(other)) == hash_tag(k->hash) && look(c, other, &c->rival) == VIEW_WHOLE
 				&& entry_has_key(&c->rival.entry, k) && load_seq_cst(slot) == c->view.slot && load_seq_cst(other) == c->rival.slot)
 			return true;
 		above |= other == slot;
@@ -102,9 +103,10 @@ static void check_entry(struct check *c, const struct word *slot, uint64_t group
 static void check_bucket(struct check *c, const struct shm_bucket *b, uint64_t group, unsigned first)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-		enum view_result seen = look(&c->cache->region, &b->slot[i], &c->view);
+		enum view_result seen = look(c, &b->slot[i], &c->view);
 		if (seen == VIEW_DAMAGED)
-			fault(c, "group %llu slot %u: word %016llx leads to no entry of a living segment", (unsigned long long)group, first + i, (unsigned long long)c->view.slot);
+			fault(c, "group %llu slot %u: word %016llx leads to no entry of a living segment", (unsigned long long)group, first + i,
+					(unsigned long long)c->view.slot);
 		else if (seen == VIEW_WHOLE)
 			check_entry(c, &b->slot[i], group, first + i);
 	}
@@ -160,5 +162,7 @@ enum larder_status larder_check(struct larder *cache, void (*report)(const char 
 	view_free(&c.view);
 	view_free(&c.rival);
 	*faults = c.faults;
-	return region_gone(&cache->region) ? LARDER_DETACHED : LARDER_OK;
+	if (region_gone(&cache->region))
+		return LARDER_DETACHED;
+	return c.no_memory ? LARDER_NO_MEMORY : LARDER_OK;
 }

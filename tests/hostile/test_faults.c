@@ -246,6 +246,12 @@ static enum larder_status look_around(void)
 	return status;
 }
 
+static enum larder_status check(void)
+{
+	uint64_t faults;
+	return larder_check(cache, NULL, NULL, &faults);
+}
+
 static enum larder_status destroy(void) { return larder_destroy(kit_name); }
 
 /* ---- The test -------------------------------------------------------------------------------------------------------------------- */
@@ -328,4 +334,6 @@ Test(faults, in_inspecting_leave_nothing_behind, .timeout = 60) { fail_all(&(str
 Test(faults, in_the_first_call_and_a_pin_leave_nothing_behind, .timeout = 60) { fail_all(&(struct scenario){ "first call", first_call, true }, 2); }
 Test(faults, in_rewriting_a_large_value_leave_it_whole, .timeout = 60) { fail_all(&(struct scenario){ "rewrite", rewrite_large, true }, 5); }
 Test(faults, in_looking_around_end_in_a_status, .timeout = 60) { fail_all(&(struct scenario){ "look around", look_around, true }, 3); }
+/* A check that could not look is no clean bill of health. */
+Test(faults, in_a_check_end_in_a_status, .timeout = 60) { fail_all(&(struct scenario){ "check", check, true }, 5); }
 Test(faults, in_destroying_end_in_a_status, .timeout = 60) { fail_all(&(struct scenario){ "destroy", destroy, true }, 10); }
