@@ -216,7 +216,8 @@ struct larder_namespace_info {
 	char name[65];
 	uint64_t quota_bytes; /* how many are allowed (larder/policy.h), 0: as many as there are */
 };
-/* The namespace `ns`: LARDER_OK, or LARDER_MISS if there is none of that number. */
+/* The namespace `ns`.  Works on inspectors.
+ * LARDER_OK; LARDER_MISS: none of that number is registered; LARDER_INVALID (past the table); LARDER_DETACHED. */
 LARDER_API enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns,
 		struct larder_namespace_info *info);
 
@@ -436,6 +437,8 @@ struct larder_info {
 	int64_t created_at_ms;
 	bool read_only, huge_pages;
 };
+/* What the cache is, as it was created.  Wait-free; works on inspectors.
+ * LARDER_OK; LARDER_DETACHED, and *info is filled in all the same; LARDER_INVALID. */
 LARDER_API enum larder_status larder_info(struct larder *cache, struct larder_info *info);
 
 struct larder_participant_info {
@@ -448,7 +451,8 @@ struct larder_participant_info {
 	uint64_t operations;       /* gets, sets, deletes, increments counted in this slot, whoever held it: stands still
 	                              while nobody there does any */
 };
-/* Participant slot `slot`: LARDER_OK; LARDER_MISS if it was never used; LARDER_INVALID past the last. */
+/* Participant slot `slot`.  Works on inspectors; a few system calls.
+ * LARDER_OK; LARDER_MISS: it was never used; LARDER_INVALID: past the last; LARDER_DETACHED. */
 LARDER_API enum larder_status larder_participant(struct larder *cache, uint32_t slot,
 		struct larder_participant_info *info);
 
@@ -462,10 +466,13 @@ struct larder_stat {
 #include <larder/gauges.def>
 #undef LARDER_GAUGE
 };
+/* Works on inspectors; time grows with participants and segments, and asks the kernel once for each participant that lives.
+ * LARDER_OK; LARDER_INVALID; LARDER_DETACHED. */
 LARDER_API enum larder_status larder_stat(struct larder *cache, struct larder_stat *stat);
 
 /* Walks and verifies the whole segment while it is in use, calling report (may be NULL) for each thing that is wrong,
- * with where.  *faults is their number.  Works on inspectors. */
+ * with where.  *faults is their number.  Works on inspectors.  Time grows with the size of the cache.
+ * LARDER_OK, whatever was found; LARDER_INVALID; LARDER_DETACHED; LARDER_NO_MEMORY: not all could be looked at. */
 LARDER_API enum larder_status larder_check(struct larder *cache, void (*report)(const char *text, void *arg), void *arg,
 		uint64_t *faults);
 

@@ -101,17 +101,18 @@ LARDER_API enum larder_status larder_manager_define(struct larder_manager *manag
 LARDER_API enum larder_status larder_manager_register(struct larder_manager *manager, const char *name,
 		struct larder_store *store);
 /* Puts `store` in the place of the one of that name: whoever begins an operation after this has returned meets the new one.
- * LARDER_OK; LARDER_NO_STORE; LARDER_NO_MEMORY. */
+ * LARDER_OK; LARDER_INVALID; LARDER_NO_STORE; LARDER_NO_MEMORY, and the old one stays. */
 LARDER_API enum larder_status larder_manager_replace(struct larder_manager *manager, const char *name,
 		struct larder_store *store);
-/* Takes the store of that name away: operations then answer LARDER_NO_STORE until there is one again.  LARDER_OK; LARDER_NO_STORE. */
+/* Takes the store of that name away: operations then answer LARDER_NO_STORE until there is one again.
+ * LARDER_OK; LARDER_INVALID; LARDER_NO_STORE; LARDER_NO_MEMORY, and it stays. */
 LARDER_API enum larder_status larder_manager_unregister(struct larder_manager *manager, const char *name);
 
 /* The store of that name now, held for the caller (larder_store_release), or NULL with a message. */
 LARDER_API struct larder_store *larder_manager_store(struct larder_manager *manager, const char *name);
 
 /* Calls visit for each store there is, in the order in which their names became known, until it returns false.  The callback may
- * use the manager.  LARDER_OK or LARDER_END. */
+ * use the manager.  LARDER_OK; LARDER_END; LARDER_INVALID. */
 LARDER_API enum larder_status larder_manager_stores(struct larder_manager *manager,
 		bool (*visit)(const char *name, struct larder_store *store, void *arg), void *arg);
 
@@ -131,7 +132,7 @@ LARDER_API enum larder_status larder_manager_handle(struct larder_manager *manag
  *
  * Each call is that of the store (larder_store_get and so on) and counted: cache_hits, cache_misses, cache_sets, cache_deletes,
  * cache_operations, cache_errors, and the durations of a sample, by store and namespace.  Statuses are the store's, and
- * LARDER_NO_STORE: the name was unregistered; LARDER_KEY_SIZE.
+ * LARDER_NO_STORE: the name was unregistered; LARDER_KEY_SIZE; LARDER_INVALID.
  */
 LARDER_API enum larder_status larder_handle_get(struct larder_handle *handle, const void *key, size_t key_bytes,
 		struct larder_buffer *value);

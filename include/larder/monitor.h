@@ -134,6 +134,7 @@ struct larder_trace_info {
 	uint64_t accesses; /* written since the creation of the cache */
 	size_t capacity;   /* accesses that the ring goes back; 0: this cache has none */
 };
+/* LARDER_OK; LARDER_INVALID; LARDER_DETACHED.  Wait-free. */
 LARDER_API enum larder_status larder_trace_info(struct larder *cache, struct larder_trace_info *info);
 
 /* Copies accesses in about their order, from *cursor on (0: the oldest that are still there), to out[0 .. capacity); capacity must be

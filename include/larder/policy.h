@@ -153,7 +153,8 @@ struct larder_computed {
  * LARDER_ABSENT  there is none, says the loader, or said one less than absent_ttl_ms ago
  * LARDER_SHORT   it does not fit; *length says what is needed; one that was computed is in the cache for the next call
  * LARDER_TIMEOUT only with LARDER_COMPUTE_NEVER_ALONE
- * LARDER_INVALID, and what the loader answered, and the failures of larder_get().  Failures to store are no failures of this.
+ * LARDER_INVALID, LARDER_READ_ONLY (inspector), and what the loader answered, and the failures of larder_get().  Failures to
+ * store are no failures of this.
  *
  * Who finds another one computing waits for wait_ms at most, whatever happens to that one; then takes a stale value if there
  * is one, else computes itself, and stores nothing.  Who refreshes early, or refreshes a stale value, computes in the call.
