@@ -330,9 +330,11 @@ struct larder_set_options {
 	uint32_t cost_us;        /* what it took to compute: larder_lease() refreshes costly values the earlier */
 	uint32_t tag_count;      /* 0 .. LARDER_TAGS_MAX */
 	const char *const *tags; /* names of 1 .. LARDER_TAG_BYTES_MAX bytes: larder_tag_invalidate() */
+	int64_t created_at_ms;   /* wall clock, since 1970; 0: now.  For what was accepted earlier than it is written: stores that keep times
+	                            for others (larder-redis(7), envelope) tell it to them; a cache goes by its own clock */
 };
 #ifdef __cplusplus
-#define LARDER_SET_OPTIONS_INIT { sizeof(larder_set_options), LARDER_SET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define LARDER_SET_OPTIONS_INIT { sizeof(larder_set_options), LARDER_SET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 #else
 #define LARDER_SET_OPTIONS_INIT { .size = sizeof(struct larder_set_options) }
 #endif

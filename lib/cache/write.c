@@ -161,7 +161,7 @@ bool tags_valid(const char *const *names, uint32_t count)
 static bool options_valid(const struct larder_set_options *o)
 {
 	return (unsigned)o->mode <= LARDER_CAS && !(o->flags & ~(uint32_t)(LARDER_NO_EVICT | LARDER_ALIGN | LARDER_SET_ABSENT))
-			&& o->expires_at_ms >= 0 && o->ttl_ms >= LARDER_TTL_KEEP && o->jitter_percent <= 100
+			&& o->expires_at_ms >= 0 && o->created_at_ms >= 0 && o->ttl_ms >= LARDER_TTL_KEEP && o->jitter_percent <= 100
 			&& tags_valid(o->tags, o->tag_count);
 }
 

@@ -444,7 +444,7 @@ static struct stored stored_of(struct batch *batch, const void *value, size_t va
 	if (!batch->options->envelope)
 		return (struct stored){ value, value_bytes };
 	int64_t now_ms = clock_wall_ms(), left_ms = life_of_set(batch->options, set);
-	struct larder_record record = { .value = value, .value_bytes = value_bytes, .created_at_ms = now_ms,
+	struct larder_record record = { .value = value, .value_bytes = value_bytes, .created_at_ms = set->created_at_ms ? set->created_at_ms : now_ms,
 		.expires_at_ms = left_ms > 0 ? now_ms + left_ms : 0, .user_flags = set->user_flags };
 	struct larder_buffer packed = { .capacity = LARDER_RECORD_HEADER + value_bytes };
 	packed.data = batch_bytes(batch, packed.capacity);
@@ -493,7 +493,7 @@ static enum larder_status answer_of_set(const struct redis_request *request, enu
 
 static enum larder_status check_set(const struct larder_set_options *set, size_t value_bytes)
 {
-	if (set->size != sizeof *set || set->mode > LARDER_CAS || set->ttl_ms < LARDER_TTL_KEEP || set->expires_at_ms < 0)
+	if (set->size != sizeof *set || set->mode > LARDER_CAS || set->ttl_ms < LARDER_TTL_KEEP || set->expires_at_ms < 0 || set->created_at_ms < 0)
 		return LARDER_INVALID;
 	if (set->mode == LARDER_CAS && !set->version)
 		return LARDER_INVALID;

@@ -362,6 +362,13 @@ Test(single, an_envelope_keeps_flags_and_creation)
 	assert_text(get_with("", "k", &meta), "v");
 	cr_assert_eq(meta.user_flags, 4711);
 	cr_assert_gt(meta.created_at_ms, 1600000000000);
+	options.created_at_ms = 1700000000123; /* as a write behind tells it, that was accepted earlier */
+	assert_status(larder_store_set(store, &k, "v", 1, &options, NULL), LARDER_OK);
+	assert_text(get_with("", "k", &meta), "v");
+	cr_assert_eq(meta.created_at_ms, 1700000000123);
+	options.created_at_ms = -1;
+	assert_status(larder_store_set(store, &k, "v", 1, &options, NULL), LARDER_INVALID);
+	options.created_at_ms = 0;
 	options.mode = LARDER_CAS;
 	options.version = meta.version;
 	assert_status(larder_store_set(store, &k, "w", 1, &options, NULL), LARDER_OK);
