@@ -22,7 +22,7 @@
 #define LAYOUT_MAGIC "larder\r\n"
 /* Two builds that differ in anything here, or in where a key is looked for, must not share a segment: tests/unit/test_layout.c
  * fails when one of these things changes under an old number. */
-#define LAYOUT_VERSION 4u
+#define LAYOUT_VERSION 5u
 
 #define LINE_BYTES 64u
 #define UNIT_SHIFT 3u
@@ -254,6 +254,7 @@ struct shm_participant {
 	struct word versions;             /* last version number handed out; stored before use */
 	struct word pid;                  /* hints for people: process, and its command */
 	struct word command[2];
+	struct word flight;               /* registration 32, number 31, in progress 1: store/tiered_flight.h */
 	_Alignas(LINE_BYTES) struct word counter[COUNTERS_MAX]; /* cumulative over all owners */
 };
 _Static_assert(sizeof(struct shm_participant) % LINE_BYTES == 0, "participants share no line");

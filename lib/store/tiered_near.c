@@ -124,8 +124,10 @@ enum larder_status near_peek(struct near *near, const struct near_key *k, struct
 	if (status != LARDER_OK && status != LARDER_SHORT)
 		return status < 0 ? status : LARDER_MISS;
 	uint32_t marks = length == 0 ? meta.user_flags & NEAR_MARKS : meta.user_flags & NEAR_DIRTY;
+	bool fetched = length ? meta.user_flags & NEAR_ABSENT : marks == NEAR_HOLD || marks == NEAR_ABSENT;
 	*state = (struct near_state){ .version = meta.version, .marks = marks, .owner = marks & NEAR_HOLD ? meta.user_flags & ~NEAR_MARKS : 0,
-		.user_flags = meta.user_flags & ~NEAR_MARKS, .ttl_left_ms = meta.ttl_left_ms, .value_bytes = length };
+		.user_flags = meta.user_flags & ~NEAR_MARKS, .fetched = fetched && !(marks & NEAR_DIRTY), .ttl_left_ms = meta.ttl_left_ms,
+		.created_at_ms = meta.created_at_ms, .value_bytes = length };
 	return LARDER_OK;
 }
 
@@ -198,7 +200,7 @@ enum larder_status near_drop(struct near *near, const struct near_key *k, bool *
 	*dirty = false;
 	for (unsigned tries = 0; status == LARDER_OK && tries < 1000; tries++) { /* progress: another one changed the key */
 		*dirty = state.marks & NEAR_DIRTY;
-		if (*dirty)
+		if (*dirty || state.marks == NEAR_GONE)
 			return LARDER_OK;
 		status = near_take(near, k, state.version);
 		if (status != LARDER_CHANGED)
@@ -206,4 +208,15 @@ enum larder_status near_drop(struct near *near, const struct near_key *k, bool *
 		status = near_peek(near, k, &state);
 	}
 	return status == LARDER_MISS ? LARDER_OK : status;
+}
+
+void near_drop_fetched(struct near *near, const struct near_key *k)
+{
+	struct near_state state;
+
+	for (unsigned tries = 0; tries < 1000 && near_peek(near, k, &state) == LARDER_OK; tries++) { /* progress: another one changed the key */
+		bool empty = state.value_bytes == 0 && !state.marks; /* has no room for a mark */
+		if ((!state.fetched && !empty) || near_take(near, k, state.version) != LARDER_CHANGED)
+			return;
+	}
 }

@@ -6,7 +6,10 @@
  *   DIRTY   the far store does not have it yet: not to be removed by anyone but a newer write
  *   ABSENT  the far store has no such key (or, with DIRTY, is still to be told so); no value
  *   HOLD    no value, but somebody is fetching or writing one; its owner stands in the lower bits
- * An entry that is not a value has a length of 0, so that a hit of any other length needs no second look.
+ *   GONE    (HOLD and ABSENT) no value: what was here is far, and is to be asked for there; an older write that waits in some queue
+ *           sees by it that it was superseded
+ * An entry that is not a value has a length of 0, so that a hit of any other length needs no second look.  ABSENT with a value says that it
+ * was fetched where nothing was, and so does not supersede a write that was evicted here.
  *
  * The one rule of order: whoever brings a value from the far store, or has changed it there, puts it here by CAS on the version
  * that it saw (or held) before it began.  Any set, delete, flush or invalidation in between makes that CAS fail, so nothing old
@@ -26,10 +29,13 @@
 #define NEAR_DIRTY (UINT32_C(1) << 31)
 #define NEAR_ABSENT (UINT32_C(1) << 30)
 #define NEAR_HOLD (UINT32_C(1) << 29)
+#define NEAR_GONE (NEAR_HOLD | NEAR_ABSENT)
 #define NEAR_MARKS (NEAR_DIRTY | NEAR_ABSENT | NEAR_HOLD)
+#define NEAR_STUCK 8u
 
 struct near {
 	struct larder *cache;
+	struct word stuck[NEAR_STUCK];          /* flights that were waited for in vain, by participant */
 	struct word32 number[LARDER_NAMES_MAX]; /* by the name's index: number + 1, 0 for not yet asked */
 };
 
@@ -46,7 +52,8 @@ struct near_state {
 	uint32_t marks;
 	uint32_t owner;      /* of a HOLD */
 	uint32_t user_flags; /* without marks */
-	int64_t ttl_left_ms;
+	bool fetched;        /* it came from the far store to where nothing was, or is about to */
+	int64_t ttl_left_ms, created_at_ms;
 	size_t value_bytes;
 };
 
@@ -100,8 +107,10 @@ enum larder_status near_put(struct near *near, const struct near_key *k, uint64_
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result);
 /* Removes what is there in that version, and nothing else. */
 enum larder_status near_take(struct near *near, const struct near_key *k, uint64_t version);
-/* Removes whatever is there but for a dirty entry.  *dirty: there is one. */
+/* Removes whatever is there but for a dirty entry, and what says that one is gone.  *dirty: there is one. */
 enum larder_status near_drop(struct near *near, const struct near_key *k, bool *dirty);
+/* Removes what was fetched, or is about to be: it may be older than what was written far just now. */
+void near_drop_fetched(struct near *near, const struct near_key *k);
 
 /* Default time to live of the namespace, LARDER_TTL_NONE without. */
 int64_t near_ttl(const struct near *near, uint32_t ns);

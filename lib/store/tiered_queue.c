@@ -13,10 +13,12 @@
 #include <urcu/wfcqueue.h>
 
 #include "cache/moment.h"
+#include "store/tiered_flight.h"
 #include "store/tiered_repair.h"
 
 #define BATCH 256u
 #define IDLE_MS 100       /* after so long without a write the thread sleeps until it is woken */
+#define PATIENCE_MS 1000  /* with a process that was stopped in the middle of a write */
 #define BACK_OFF_MS 20
 #define BACK_OFF_MAX_MS 1000
 #define BYTES_BITS 40u    /* of `fill`: how many writes above, their bytes below */
@@ -96,6 +98,7 @@ static cold void queue_reset(struct tier_queue *q)
 	q->published = 0;
 	word32_store_hint(&q->pause, AWAKE);
 	store_hint(&q->thread_state, THREAD_NONE);
+	tier_count(&q->tier->words, TIER_QUEUES, 1);
 	life_begun(&q->life, now);
 }
 
@@ -186,16 +189,20 @@ static struct larder_store_key write_key(const struct tier_write *w)
 	return (struct larder_store_key){ .ns = w->name, .bytes = w->bytes, .count = w->key_bytes };
 }
 
-/* False: a newer write of the key was accepted. */
-static bool still_wanted(struct tier *tier, const struct tier_write *w, const struct near_key *k)
+/* False: a newer write of the key was accepted.  What was evicted, or flushed, or evicted and fetched again, is still to be written. */
+static bool still_wanted(struct tier *tier, struct job *job)
 {
 	struct near_state state;
+	const struct tier_write *w = job->write;
 
-	/* Evicted, or flushed: nothing is known, and ours is written. */
-	return near_peek(&tier->near, k, &state) != LARDER_OK || state.version == w->version || state.marks & NEAR_HOLD;
+	if (near_peek(&tier->near, &job->k, &state) != LARDER_OK)
+		return true;
+	if (state.version == w->version)
+		job->options.created_at_ms = state.created_at_ms;
+	return state.version == w->version || state.fetched;
 }
 
-/* As it stands now: some of its time to live is over. */
+/* As it stands now: some of its time to live is over.  For those who ask which of two values is newer it is as old as it is near. */
 static void job_make(struct job *job, struct tier_write *w, struct larder_store_write *out)
 {
 	int64_t late_ms = clock_coarse_ms() - w->accepted_ms;
@@ -204,26 +211,9 @@ static void job_make(struct job *job, struct tier_write *w, struct larder_store_
 	bool over = w->options.ttl_ms > 0 && w->options.ttl_ms <= late_ms;
 	if (job->options.ttl_ms > 0)
 		job->options.ttl_ms -= late_ms;
+	job->options.created_at_ms = clock_wall_ms() - late_ms;
 	*out = (struct larder_store_write){ .key = write_key(w), .remove = w->remove || over, .value = w->bytes + w->key_bytes,
 		.value_bytes = w->value_bytes, .options = &job->options };
-}
-
-/* The far store has it: the entry near is as clean as any, unless something came between. */
-static void job_clean(struct tier *tier, const struct job *job, bool removed)
-{
-	struct larder_tiered_repair done = { 0 };
-	const struct tier_write *w = job->write;
-	const struct larder_store_key key = write_key(w);
-	struct larder_set_options o;
-	enum larder_status status;
-
-	tier_options_near(tier, &job->options, &o);
-	if (removed || tier_is_heard(tier))
-		status = near_take(&tier->near, &job->k, w->version);
-	else
-		status = near_put(&tier->near, &job->k, w->version, 0, w->bytes + w->key_bytes, w->value_bytes, &o, NULL);
-	if (status == LARDER_CHANGED) /* newer; if clean, it was far before ours covered it there */
-		(void)tier_repair_key(tier, &key, true, &done);
 }
 
 struct batch {
@@ -231,48 +221,51 @@ struct batch {
 	struct job jobs[BATCH];
 	struct larder_store_write writes[BATCH];
 	size_t count;
+	bool alone; /* no older write of any process was on its way when it was sent */
 };
 
-/* Puts a write at the end of the batch, unless something newer has made it pointless. */
-static void batch_add(struct batch *b, struct tier_write *w)
+/* In flight: what something newer has made pointless leaves the batch. */
+static void batch_sift(struct batch *b)
 {
 	struct tier_queue *q = b->queue;
-	const struct near_key k = { .ns = w->ns, .bytes = w->bytes, .count = w->key_bytes };
-
-	if (still_wanted(q->tier, w, &k)) {
-		job_make(&b->jobs[b->count], w, &b->writes[b->count]);
-		b->count++;
-		return;
-	}
-	tier_count(&q->tier->words, TIER_SUPERSEDED, 1);
-	write_done(q, w);
-}
-
-/* Those that failed before, looked at again, and then what is in the queue. */
-static void batch_load(struct batch *b)
-{
-	size_t kept = b->count;
-	struct tier_write *w;
+	size_t loaded = b->count;
 
 	b->count = 0;
-	for (size_t i = 0; i < kept; i++)
-		batch_add(b, b->jobs[i].write);
-	while (b->count < BATCH && (w = queue_take(b->queue)) != NULL)
-		batch_add(b, w);
+	for (size_t i = 0; i < loaded; i++) {
+		struct tier_write *w = b->jobs[i].write;
+		job_make(&b->jobs[b->count], w, &b->writes[b->count]);
+		if (still_wanted(q->tier, &b->jobs[b->count])) {
+			b->count++;
+			continue;
+		}
+		tier_count(&q->tier->words, TIER_SUPERSEDED, 1);
+		write_done(q, w);
+	}
 }
 
-static void job_end(struct tier_queue *q, struct job *job, const struct larder_store_write *write)
+/* What is in the queue, behind those that failed before. */
+static void batch_load(struct batch *b)
 {
-	struct tier *tier = q->tier;
+	struct tier_write *w;
+
+	while (b->count < BATCH && (w = queue_take(b->queue)) != NULL)
+		b->jobs[b->count++].write = w;
+}
+
+static void job_end(struct batch *b, const struct job *job, const struct larder_store_write *write)
+{
+	struct tier *tier = b->queue->tier;
+	const struct tier_landed landed = { .version = job->write->version, .alone = b->alone, .in_turn = true,
+		.removed = write->remove, .value = write->value, .value_bytes = write->value_bytes, .options = &job->options };
 
 	if (write->status >= 0) {
-		job_clean(tier, job, write->remove);
+		(void)tier_landed(tier, &job->k, &landed);
 		tier_count(&tier->words, TIER_WRITTEN, 1);
 		series_time(&tier->queue_wait, (uint64_t)(clock_precise_ms() - job->write->accepted_ms) * 1000000, 1);
 	} else {
 		tier_count(&tier->words, TIER_LOST, 1); /* refused: what is near stays dirty there */
 	}
-	write_done(q, job->write);
+	write_done(b->queue, job->write);
 }
 
 /* Sends the batch; what the far store could not be told stays in it.  False: it was not reached. */
@@ -291,12 +284,26 @@ static bool batch_send(struct batch *b)
 		if (tier_unreachable(b->writes[i].status))
 			b->jobs[kept++].write = b->jobs[i].write;
 		else
-			job_end(b->queue, &b->jobs[i], &b->writes[i]);
+			job_end(b, &b->jobs[i], &b->writes[i]);
 	}
 	b->count = kept;
 	if (kept)
 		tier_count(&tier->words, TIER_FAILURES, 1);
 	return kept == 0;
+}
+
+static bool batch_fly(struct batch *b)
+{
+	struct near *near = &b->queue->tier->near;
+
+	if (!b->count)
+		return true;
+	b->alone = flights_await(near, load_acquire(&b->queue->stop) ? PATIENCE_MS / 10 : PATIENCE_MS);
+	flight_begin(near);
+	batch_sift(b);
+	bool reached = batch_send(b);
+	flight_end(near);
+	return reached;
 }
 
 static void batch_give_up(struct batch *b)
@@ -373,7 +380,7 @@ static void queue_run(struct batch *b)
 		publish(b->queue, b);
 		if (b->count)
 			worked_ms = clock_coarse_ms();
-		bool reached = batch_send(b);
+		bool reached = batch_fly(b);
 		queue_rest(b, reached, &back_off, clock_coarse_ms() - worked_ms);
 	}
 	batch_give_up(b);
@@ -427,6 +434,7 @@ enum larder_status tier_queue_create(struct tier *tier, struct tier_queue **queu
 	q->tier = tier;
 	q->random = (uint64_t)clock_precise_ns();
 	cds_wfcq_init(&q->head, &q->tail);
+	tier_count(&tier->words, TIER_QUEUES, 1);
 	life_begun(&q->life, load_hint(&forks));
 	*queue = q;
 	return LARDER_OK;
@@ -441,6 +449,7 @@ void tier_queue_close(struct tier_queue *q)
 	queue_wake(q);
 	if (load_acquire(&q->thread_state) == THREAD_RUNS)
 		(void)pthread_join(q->thread, NULL);
+	tier_count(&q->tier->words, TIER_QUEUES, UINT64_MAX);
 	cds_wfcq_destroy(&q->head, &q->tail);
 	free(q);
 }

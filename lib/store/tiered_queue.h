@@ -6,10 +6,9 @@
  * store gets as one pipeline.  The thread is started by the first write and exists only where a mode asks for it; all signals are
  * blocked in it.  What it writes is copied into the queue, so that eviction near loses nothing.
  *
- * Each write carries the version of its dirty entry near.  Before it is made, that entry is looked at: another version there means
- * that a newer write of the key was accepted on this host, by whatever process, which will be made later: so writes coalesce, and the newest
- * wins.  After it is made, the entry is marked clean by CAS from that version; if a newer value that is already clean is met there, it
- * was written before ours, and is written once more.
+ * Each write carries the version of its dirty entry near.  A batch is a flight (tiered_flight.h).  In it, before it is sent, that entry is
+ * looked at: another version there means that a newer write of the key was accepted on this host, by whatever process, and was or will
+ * be made: so writes coalesce, and the newest wins.  After it is made, the entry is marked clean by CAS from that version.
  *
  * A crash loses the queue, not what is near: those entries stay dirty, and larder_store_drain() or `larder redis
  * reconcile` of any process brings them to the far store (tiered_repair.h).  A forked child starts with an empty queue of

@@ -25,6 +25,8 @@ struct reading {
 	struct larder_meta *meta; /* never NULL */
 	struct larder_buffer old; /* a softly flushed value: better than none where the far store is down */
 	bool has_old;
+	bool fetched; /* what is filled takes the place of nothing, or of what was fetched as well */
+	bool gone;    /* the place is that of a write which is far, and stays if there is nothing to fill with */
 };
 
 /* May entries be believed without asking?  Not while changes of others cannot be heard, but for the time that was allowed. */
@@ -55,7 +57,7 @@ static void fill(struct reading *r, uint64_t version, enum larder_status status)
 	struct larder_set_options far = LARDER_SET_OPTIONS_INIT, o;
 	struct larder_result result = { 0 };
 
-	if (!version)
+	if (!version || (r->gone && (status != LARDER_OK || r->meta->ttl_left_ms == 0)))
 		return;
 	if (status == LARDER_MISS && r->tier->negative_ttl_ms) {
 		far.ttl_ms = r->tier->negative_ttl_ms;
@@ -69,7 +71,8 @@ static void fill(struct reading *r, uint64_t version, enum larder_status status)
 	far.ttl_ms = r->meta->ttl_left_ms;
 	far.user_flags = r->meta->user_flags;
 	tier_options_near(r->tier, &far, &o);
-	status = near_put(&r->tier->near, &r->k, version, 0, r->value->data, r->value->length, &o, &result);
+	status = near_put(&r->tier->near, &r->k, version, r->fetched && r->value->length ? NEAR_ABSENT : 0, r->value->data, r->value->length,
+			&o, &result);
 	if (status == LARDER_OK)
 		r->meta->version = result.version;
 	else if (status < 0)
@@ -83,7 +86,7 @@ static enum larder_status give_old(struct reading *r, uint64_t version)
 	o.ttl_ms = FALLBACK_MS;
 	o.user_flags = r->meta->user_flags & ~NEAR_MARKS;
 	if (version)
-		(void)near_put(&r->tier->near, &r->k, version, 0, r->old.data, r->old.length, &o, NULL);
+		(void)near_put(&r->tier->near, &r->k, version, r->old.length ? NEAR_ABSENT : 0, r->old.data, r->old.length, &o, NULL);
 	enum larder_status status = larder_buffer_take(r->value, r->old.length);
 	if (status == LARDER_OK && r->old.length)
 		memcpy(r->value->data, r->old.data, r->old.length);
@@ -105,7 +108,7 @@ static enum larder_status fetch(struct reading *r, uint64_t version)
 		*r->meta = old;
 		return give_old(r, version);
 	}
-	if (version)
+	if (version && !r->gone)
 		(void)near_take(&r->tier->near, &r->k, version);
 	return r->tier->on_failure == TIER_KEEP && tier_failed(status) ? LARDER_MISS : status;
 }
@@ -138,11 +141,15 @@ static enum look look(struct reading *r, enum larder_status *status)
 		*status = read_value(r);
 		return *status == LARDER_CHANGED ? LOOK_AGAIN : LOOK_DONE;
 	}
-	if (state.marks & NEAR_ABSENT || !r->tier->read_through) {
+	r->gone = state.marks == NEAR_GONE;
+	if ((state.marks & NEAR_ABSENT && !r->gone) || !r->tier->read_through) {
 		*status = *status < 0 ? *status : LARDER_MISS;
 		return LOOK_DONE;
 	}
-	if (*status == LARDER_MISS) {
+	r->fetched = !r->gone;
+	if (r->gone) {
+		version = state.version; /* without a hold: it would hide what is gone */
+	} else if (*status == LARDER_MISS) {
 		keep_old(r);
 		*status = near_hold(near, &r->k, tier_hold_ms(r->tier), &version);
 	} else if (*status == LARDER_OK && !near_owner_lives(near, state.owner)) {
@@ -189,6 +196,8 @@ static cold enum larder_status get_untrusted(struct reading *r)
 
 	if (seen == LARDER_OK && state.marks & NEAR_DIRTY)
 		return state.marks & NEAR_ABSENT ? LARDER_MISS : read_value(r);
+	r->gone = state.marks == NEAR_GONE;
+	r->fetched = seen == LARDER_MISS || state.fetched;
 	if (seen == LARDER_OK)
 		version = state.version;
 	else if (seen == LARDER_MISS && near_hold(near, &r->k, tier_hold_ms(r->tier), &version) != LARDER_OK)
@@ -287,9 +296,10 @@ static bool mget_near(struct tier *tier, uint32_t flags, struct larder_store_ite
 		item->status = LARDER_MISS;
 	else if (item->status >= 0 && item->status != LARDER_MISS)
 		return true;
-	if (marks & NEAR_ABSENT || !tier->read_through)
+	bool gone = (marks & NEAR_GONE) == NEAR_GONE;
+	if ((marks & NEAR_ABSENT && !gone) || !tier->read_through)
 		return item->status == LARDER_MISS;
-	if (item->status == LARDER_MISS && near_peek(&tier->near, k, &state) == LARDER_MISS)
+	if (item->status == LARDER_MISS && !gone && near_peek(&tier->near, k, &state) == LARDER_MISS)
 		(void)near_hold(&tier->near, k, tier_hold_ms(tier), version);
 	return false;
 }
@@ -302,7 +312,8 @@ struct mget_miss {
 
 static void mget_fill(struct tier *tier, uint32_t flags, const struct mget_miss *miss, struct larder_store_item *item)
 {
-	struct reading r = { .tier = tier, .key = &item->key, .k = miss->k, .flags = flags, .value = &item->value, .meta = &item->meta };
+	struct reading r = { .tier = tier, .key = &item->key, .k = miss->k, .flags = flags, .value = &item->value, .meta = &item->meta,
+		.fetched = true };
 
 	item->meta.version = 0;
 	item->meta.user_flags &= ~NEAR_MARKS;

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "store/tiered_flight.h"
 
-/* Our time of creation is of the coarse clock, and both are rounded: what we wrote there just before must not pass for newer. */
-#define GRAIN_MS (CLOCK_COARSE_LAG_MS + 2)
+#define PATIENCE_MS 250 /* with a process that was stopped in the middle of a write */
+#define GONE_MS 60000   /* an older write does not wait in a queue for longer than this after its newer one was made */
+#define NEWER_MS 100    /* times are of a coarse clock, rounded, and taken before the entry appears: what we wrote ourselves is not newer */
 
 /* One dirty entry, copied. */
 struct dirty {
@@ -22,7 +24,7 @@ struct dirty {
 };
 
 /* What is there, as a copy.  LARDER_MISS: nothing to be done; LARDER_CHANGED: look again. */
-static enum larder_status dirty_load(struct tier *tier, struct dirty *d, bool clean_too)
+static enum larder_status dirty_load(struct tier *tier, struct dirty *d)
 {
 	enum larder_status status;
 	size_t length = 0;
@@ -36,7 +38,7 @@ static enum larder_status dirty_load(struct tier *tier, struct dirty *d, bool cl
 		return status;
 	d->marks = d->meta.user_flags & (length ? NEAR_DIRTY : NEAR_MARKS);
 	d->hidden = status == LARDER_STALE;
-	if (d->marks & NEAR_HOLD || (!(d->marks & NEAR_DIRTY) && (!clean_too || d->hidden || d->marks)))
+	if (d->marks & NEAR_HOLD || !(d->marks & NEAR_DIRTY))
 		return LARDER_MISS;
 	d->version = d->meta.version;
 	return LARDER_OK;
@@ -56,24 +58,28 @@ static void dirty_options(const struct dirty *d, struct larder_set_options *o)
 	*o = (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
 	o->ttl_ms = d->meta.ttl_left_ms ? d->meta.ttl_left_ms : 1;
 	o->user_flags = d->meta.user_flags & ~NEAR_MARKS;
+	o->created_at_ms = d->meta.created_at_ms;
 }
 
-/* Did anybody write the key there after us?  Only where the far store keeps the time. */
+/* Did anybody write the key there after us?  Only where the far store keeps the time that it is told, see struct larder_set_options: by the
+ * time at which it was written there, an older write of this host that came late would pass for a newer one. */
 static enum larder_status newer_there(struct tier *tier, const struct dirty *d, bool *newer)
 {
 	struct larder_buffer value = { .grow = true };
 	struct larder_meta meta = { 0 };
-	enum larder_status status = larder_store_get(tier->far, d->key, LARDER_NO_COUNT, &value, &meta);
 
+	if (larder_store_cache(tier->far))
+		return LARDER_OK;
+	enum larder_status status = larder_store_get(tier->far, d->key, LARDER_NO_COUNT, &value, &meta);
 	free(value.data);
-	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms + GRAIN_MS;
+	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms + NEWER_MS;
 	return status < 0 ? status : LARDER_OK;
 }
 
 static enum larder_status dirty_write(struct tier *tier, const struct dirty *d, bool *newer)
 {
 	struct larder_set_options o;
-	enum larder_status status = d->marks & NEAR_DIRTY ? newer_there(tier, d, newer) : LARDER_OK;
+	enum larder_status status = newer_there(tier, d, newer);
 
 	if (status || *newer)
 		return status;
@@ -85,20 +91,47 @@ static enum larder_status dirty_write(struct tier *tier, const struct dirty *d, 
 	return larder_store_set(tier->far, d->key, d->value.data, d->value.length, &o, NULL);
 }
 
-/* Marks it clean, or puts back what it was.  LARDER_CHANGED: a newer one is there. */
-static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d, enum larder_status written, bool newer)
+/* What replaces an entry that is far, and is not to be believed near: something that older writes see, if some queue can have any. */
+static enum larder_status near_bury(struct tier *tier, const struct near_key *k, uint64_t version, bool in_turn)
 {
-	struct larder_set_options far, o;
-	uint32_t marks = written ? d->marks : 0;
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
 
-	if (written && !d->hidden)
+	if (load_acquire(tier_word(&tier->words, TIER_QUEUES)) <= (tier->queue && in_turn ? 1 : 0))
+		return near_take(&tier->near, k, version);
+	o.ttl_ms = GONE_MS;
+	return near_put(&tier->near, k, version, NEAR_GONE, "", 0, &o, NULL);
+}
+
+enum larder_status tier_landed(struct tier *tier, const struct near_key *k, const struct tier_landed *l)
+{
+	struct larder_set_options o;
+	enum larder_status status;
+
+	tier_options_near(tier, l->options, &o);
+	if (!l->alone)
+		status = near_take(&tier->near, k, l->version);
+	else if (l->removed || tier_is_heard(tier))
+		status = near_bury(tier, k, l->version, l->in_turn);
+	else
+		status = near_put(&tier->near, k, l->version, 0, l->value, l->value_bytes, &o, NULL);
+	if (status == LARDER_CHANGED)
+		near_drop_fetched(&tier->near, k);
+	return status;
+}
+
+/* Marks it clean, or puts back what it was.  LARDER_CHANGED: a newer one is there. */
+static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d, enum larder_status written, bool newer, bool alone)
+{
+	struct larder_set_options o;
+	const struct tier_landed landed = { .version = d->version, .alone = alone, .removed = d->marks & NEAR_ABSENT, .value = d->value.data,
+		.value_bytes = d->value.length, .options = &o };
+
+	dirty_options(d, &o);
+	if (written && d->hidden)
+		(void)near_put(&tier->near, &d->k, d->version, d->marks, d->value.data, d->value.length, &o, NULL);
+	if (written)
 		return written;
-	if (!written && (newer || d->marks & NEAR_ABSENT || tier_is_heard(tier)))
-		return near_take(&tier->near, &d->k, d->version);
-	dirty_options(d, &far);
-	tier_options_near(tier, &far, &o);
-	enum larder_status status = near_put(&tier->near, &d->k, d->version, marks, d->value.data, d->value.length, &o, NULL);
-	return written ? written : status;
+	return newer ? near_take(&tier->near, &d->k, d->version) : tier_landed(tier, &d->k, &landed);
 }
 
 static void tell(struct larder_tiered_repair *done, const struct dirty *d, enum larder_status status, bool newer)
@@ -114,35 +147,48 @@ static void tell(struct larder_tiered_repair *done, const struct dirty *d, enum 
 		done->written++;
 }
 
-/* LARDER_CHANGED: it was written, or not, and something newer stands there now. */
-static enum larder_status repair_once(struct tier *tier, struct dirty *d, bool clean_too, struct larder_tiered_repair *done)
+/* In flight.  LARDER_CHANGED: it was written, or not, and something newer stands there now. */
+static enum larder_status dirty_bring(struct tier *tier, struct dirty *d, bool alone, struct larder_tiered_repair *done)
 {
 	bool newer = false;
-	enum larder_status status = dirty_load(tier, d, clean_too);
+	enum larder_status status = dirty_claim(tier, d);
 
-	if (status)
-		return status == LARDER_MISS ? LARDER_OK : status;
-	status = dirty_claim(tier, d);
 	if (status)
 		return status;
 	enum larder_status written = dirty_write(tier, d, &newer);
 	if (written > 0)
 		written = LARDER_OK;
 	tell(done, d, written, newer);
-	if (!written && d->marks & NEAR_DIRTY)
+	if (!written)
 		tier_count(&tier->words, TIER_CLEANED, 1);
-	status = dirty_settle(tier, d, written, newer);
+	return dirty_settle(tier, d, written, newer, alone);
+}
+
+static enum larder_status repair_once(struct tier *tier, struct dirty *d, struct larder_tiered_repair *done)
+{
+	enum larder_status status = dirty_load(tier, d);
+	uint64_t version = d->version;
+
+	if (status)
+		return status == LARDER_MISS ? LARDER_OK : status;
+	bool alone = flights_await(&tier->near, PATIENCE_MS);
+	flight_begin(&tier->near);
+	status = dirty_load(tier, d);
+	if (!status && d->version != version)
+		status = LARDER_CHANGED; /* it came while we waited, and there may be flights that do not know of it */
+	if (!status)
+		status = dirty_bring(tier, d, alone, done);
+	flight_end(&tier->near);
 	return status == LARDER_MISS ? LARDER_OK : status;
 }
 
-enum larder_status tier_repair_key(struct tier *tier, const struct larder_store_key *key, bool clean_too,
-		struct larder_tiered_repair *done)
+enum larder_status tier_repair_key(struct tier *tier, const struct larder_store_key *key, struct larder_tiered_repair *done)
 {
 	struct dirty d = { .key = key, .value.grow = true };
 	enum larder_status status = near_key_of(&tier->near, key, &d.k);
 
 	for (unsigned tries = 0; !status && tries < 8; tries++) { /* progress: another one changed the key */
-		status = repair_once(tier, &d, clean_too, done);
+		status = repair_once(tier, &d, done);
 		if (status != LARDER_CHANGED)
 			break;
 		status = LARDER_OK;
@@ -168,7 +214,7 @@ static bool visit(const struct larder_entry *entry, void *arg)
 		return true;
 	if (larder_namespace_info(w->tier->near.cache, entry->ns, &info) || larder_name(info.name, &key.ns))
 		return true;
-	enum larder_status status = tier_repair_key(w->tier, &key, false, w->done);
+	enum larder_status status = tier_repair_key(w->tier, &key, w->done);
 	/* What the far store refuses stays dirty, and does not hold up the others. */
 	if (status < 0 && status != LARDER_REFUSED)
 		w->status = status;

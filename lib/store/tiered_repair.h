@@ -5,8 +5,8 @@
  * cannot disagree with what readers see.
  *
  * The newest wins: where the far store knows when its value was made (meta.created_at_ms), and that is later, the dirty
- * entry is dropped; else it is written or deleted there.  It is marked clean by CAS from the version that was written, so a
- * crash leaves it dirty, and it is written again.
+ * entry is dropped; else it is written or deleted there.  It is marked clean by CAS from the version that was written, in a flight
+ * (tiered_flight.h), so a crash leaves it dirty, and it is written again.
  */
 #ifndef LARDER_STORE_TIERED_REPAIR_H
 #define LARDER_STORE_TIERED_REPAIR_H
@@ -15,9 +15,20 @@
 
 #include "store/tiered.h"
 
-/* One key.  clean_too: what is there is written even if it is not dirty.  LARDER_OK: nothing is left to do; a failure. */
-enum larder_status tier_repair_key(struct tier *tier, const struct larder_store_key *key, bool clean_too,
-		struct larder_tiered_repair *done);
+/* One key.  LARDER_OK: nothing is left to do; a failure. */
+enum larder_status tier_repair_key(struct tier *tier, const struct larder_store_key *key, struct larder_tiered_repair *done);
+/* The far store has what is near in `version`, written in this flight: it is marked clean, or what else it has to be now. */
+struct tier_landed {
+	uint64_t version;
+	bool alone;   /* no older write can come after it (flights_await) */
+	bool in_turn; /* this process's queue has no older one of the key */
+	bool removed;
+	const void *value;
+	size_t value_bytes;
+	const struct larder_set_options *options; /* as they were given to the far store */
+};
+/* LARDER_CHANGED, LARDER_MISS: it stands there no more. */
+enum larder_status tier_landed(struct tier *tier, const struct near_key *k, const struct tier_landed *landed);
 /* All of them, for up to timeout_ms. */
 enum larder_status tier_repair_all(struct tier *tier, int64_t timeout_ms, struct larder_tiered_repair *done);
 

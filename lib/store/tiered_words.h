@@ -38,6 +38,7 @@ enum tier_word {
 	TIER_SUPERSEDED,    /* of them, not written because a newer one of the key was there */
 	TIER_LOST,          /* of them, dropped or refused; what is still near is dirty there */
 	TIER_OLDEST,        /* moment at which the oldest write that a queue still holds was accepted; 0: none */
+	TIER_QUEUES,        /* queues of write-behind that were opened and not closed; their owners may be dead */
 	TIER_WORDS
 };
 

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/tiered_flight.h"
 #include "store/tiered_queue.h"
+#include "store/tiered_repair.h"
 
 static enum larder_status flags_check(const struct larder_set_options *o)
 {
@@ -25,8 +27,28 @@ static enum larder_status flags_check(const struct larder_set_options *o)
 
 /* ---- Writing through ------------------------------------------------------------------------------------------------------- */
 
+/* Before a call that the far store is to answer: what is dirty of the key comes first, and then the call is a flight, which
+ * flight_end() ends.  LARDER_OK; a failure: an older write could not be made.  What is accepted meanwhile comes after. */
+static enum larder_status take_off(struct tier *tier, const struct larder_store_key *key, const struct near_key *k)
+{
+	struct larder_tiered_repair done = { 0 };
+	struct near_state state;
+
+	for (unsigned tries = 0; tries < 8; tries++) { /* progress: other writers of the key go on */
+		flight_begin(&tier->near);
+		if (near_peek(&tier->near, k, &state) != LARDER_OK || !(state.marks & NEAR_DIRTY))
+			return LARDER_OK;
+		flight_end(&tier->near);
+		enum larder_status status = tier_repair_key(tier, key, &done);
+		if (status < 0)
+			return status;
+	}
+	flight_begin(&tier->near);
+	return LARDER_OK;
+}
+
 /* The version that the reflection of a write is compared with: what is there, or a hold of ours; 0: neither could be had. */
-static uint64_t version_before(struct tier *tier, const struct near_key *k, bool behind, bool *held)
+static uint64_t version_before(struct tier *tier, const struct near_key *k, bool *held)
 {
 	struct near_state state;
 	uint64_t version = 0;
@@ -34,8 +56,8 @@ static uint64_t version_before(struct tier *tier, const struct near_key *k, bool
 	*held = false;
 	for (unsigned tries = 0; tries < 8; tries++) {
 		enum larder_status status = near_peek(&tier->near, k, &state);
-		if (status == LARDER_OK) /* reports of changes pass a dirty entry by: it is none to compare with, unless it tells */
-			return state.marks & NEAR_DIRTY && !behind ? 0 : state.version; /* a queued write that it is superseded */
+		if (status == LARDER_OK)
+			return state.marks & NEAR_DIRTY ? 0 : state.version; /* it comes after us */
 		if (status == LARDER_MISS)
 			status = near_hold(&tier->near, k, tier_hold_ms(tier), &version);
 		if (status == LARDER_OK) {
@@ -48,8 +70,13 @@ static uint64_t version_before(struct tier *tier, const struct near_key *k, bool
 	return 0;
 }
 
-/* Whatever is there goes, if the write that we know of may not be the last one. */
-static void near_forget(struct tier *tier, const struct near_key *k) { (void)larder_delete(tier->near.cache, k->ns, k->bytes, k->count); }
+/* Whatever is there goes, if the write that we know of may not be the last one; but not what is still to be written. */
+static void near_forget(struct tier *tier, const struct near_key *k)
+{
+	bool dirty;
+
+	(void)near_drop(&tier->near, k, &dirty);
+}
 
 /* The far store was not reached: what it has is not known. */
 static enum larder_status write_failed(struct tier *tier, const struct near_key *k, const void *value, size_t value_bytes,
@@ -113,8 +140,8 @@ static enum larder_status write_through(struct tier *tier, const struct larder_s
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
 	struct larder_set_options o;
-	bool held, dirty;
-	uint64_t version = version_before(tier, k, tier->mode[key->ns->index] == TIER_WRITE_BEHIND, &held);
+	bool held;
+	uint64_t version = version_before(tier, k, &held);
 
 	tier_options_far(tier, k->ns, options, &o);
 	enum larder_status status = o.mode == LARDER_CAS ? far_cas(tier, key, k, value, value_bytes, &o)
@@ -125,7 +152,7 @@ static enum larder_status write_through(struct tier *tier, const struct larder_s
 		return LARDER_OK;
 	}
 	if (status > 0) { /* it exists, or does not: what we had near was wrong, if it said otherwise */
-		(void)near_drop(&tier->near, k, &dirty);
+		near_forget(tier, k);
 		return status;
 	}
 	if (options && options->mode != LARDER_SET) { /* what depends on what is there cannot be promised without the far store */
@@ -194,12 +221,76 @@ static enum larder_status settle(struct tier *tier)
 	return tier->queue ? tier_queue_settle(tier->queue, tier->block_ms) : LARDER_OK;
 }
 
-/* A write that is not queued must not be overtaken by an older one of its key that is. */
-static enum larder_status settle_older(struct tier *tier, const struct near_key *k)
+/* Near first, as dirty, and far in this call: so it supersedes what is dirty of the key, whoever accepted it.  Without options: a delete.
+ * LARDER_UNSUPPORTED: near has no room for it. */
+static enum larder_status write_now(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, bool remove, struct larder_result *result)
+{
+	struct larder_set_options far, near = LARDER_SET_OPTIONS_INIT;
+	struct larder_tiered_repair done = { 0 };
+	struct larder_result own;
+
+	near.ttl_ms = LARDER_TTL_NONE;
+	if (!remove) {
+		tier_options_far(tier, k->ns, options, &far);
+		tier_options_near(tier, &far, &near);
+	}
+	result = result ? result : &own;
+	enum larder_status status = near_put(&tier->near, k, 0, NEAR_DIRTY | (remove ? NEAR_ABSENT : 0), value, value_bytes, &near, result);
+	if (status)
+		return status == LARDER_TOO_LARGE || status == LARDER_NO_ROOM ? LARDER_UNSUPPORTED : status;
+	status = tier_repair_key(tier, key, &done);
+	if (status == LARDER_OK)
+		return LARDER_OK;
+	if (tier->on_failure == TIER_KEEP && tier_failed(status)) {
+		tier_count(&tier->words, TIER_DIRTIED, 1);
+		return LARDER_OK;
+	}
+	(void)near_take(&tier->near, k, result->version);
+	return status;
+}
+
+static bool is_dirty(struct tier *tier, const struct near_key *k)
 {
 	struct near_state state;
 
-	return near_peek(&tier->near, k, &state) == LARDER_OK && state.marks & NEAR_DIRTY ? settle(tier) : LARDER_OK;
+	return near_peek(&tier->near, k, &state) == LARDER_OK && state.marks & NEAR_DIRTY;
+}
+
+/* A set of whatever mode, far first. */
+static enum larder_status set_far(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
+{
+	enum larder_status status = take_off(tier, key, k);
+
+	if (status)
+		return status;
+	status = tier->mode[key->ns->index] == TIER_WRITE_AROUND ? write_around(tier, key, k, value, value_bytes, options)
+			: write_through(tier, key, k, value, value_bytes, options, result);
+	flight_end(&tier->near);
+	return status;
+}
+
+/* A set or delete (without value) that depends on nothing: behind, or near first where something older is dirty.  LARDER_UNSUPPORTED: far
+ * first. */
+static enum larder_status write_blind(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, bool remove, struct larder_result *result)
+{
+	enum tier_mode mode = (enum tier_mode)tier->mode[key->ns->index];
+	enum larder_status status = LARDER_UNSUPPORTED;
+
+	if (mode == TIER_WRITE_BEHIND)
+		status = write_behind(tier, key, k, value, value_bytes, options, remove, result);
+	if (status != LARDER_UNSUPPORTED || (mode != TIER_WRITE_BEHIND && !is_dirty(tier, k)))
+		return status;
+	status = write_now(tier, key, k, value, value_bytes, options, remove, result);
+	if (status == LARDER_OK && mode == TIER_WRITE_AROUND)
+		near_forget(tier, k);
+	if (status == LARDER_UNSUPPORTED && mode == TIER_WRITE_BEHIND) { /* not to be overtaken by what near has lost, and the queue has */
+		enum larder_status settled = settle(tier);
+		status = settled ? settled : status;
+	}
+	return status;
 }
 
 enum larder_status tier_set(void *self, const struct larder_store_key *key, const void *value, size_t value_bytes,
@@ -215,20 +306,26 @@ enum larder_status tier_set(void *self, const struct larder_store_key *key, cons
 		return status;
 	if (result)
 		*result = (struct larder_result){ 0 };
-	enum tier_mode mode = (enum tier_mode)tier->mode[key->ns->index];
-	if (mode == TIER_WRITE_BEHIND) {
-		bool blind = !options || options->mode == LARDER_SET;
-		status = blind ? write_behind(tier, key, &k, value, value_bytes, options, false, result) : settle(tier);
-		if (blind && status != LARDER_UNSUPPORTED)
-			return status;
-		if (blind && (status = settle_older(tier, &k)))
-			return status;
-		if (!blind && status)
-			return status;
-	}
-	if (mode == TIER_WRITE_AROUND)
-		return write_around(tier, key, &k, value, value_bytes, options);
-	return write_through(tier, key, &k, value, value_bytes, options, result);
+	if (likely(!options || options->mode == LARDER_SET))
+		status = write_blind(tier, key, &k, value, value_bytes, options, false, result);
+	else if (tier->mode[key->ns->index] != TIER_WRITE_BEHIND || !(status = settle(tier)))
+		status = LARDER_UNSUPPORTED;
+	return status == LARDER_UNSUPPORTED ? set_far(tier, key, &k, value, value_bytes, options, result) : status;
+}
+
+static enum larder_status remove_far(struct tier *tier, const struct larder_store_key *key, const struct near_key *k)
+{
+	enum larder_status status = take_off(tier, key, k);
+
+	if (status)
+		return status;
+	status = tier_far_remove(tier, key);
+	if (status < 0)
+		status = write_failed(tier, k, "", 0, NULL, true, status);
+	else
+		near_forget(tier, k);
+	flight_end(&tier->near);
+	return status;
 }
 
 enum larder_status tier_remove(void *self, const struct larder_store_key *key)
@@ -237,20 +334,9 @@ enum larder_status tier_remove(void *self, const struct larder_store_key *key)
 	struct near_key k;
 	enum larder_status status = near_key_of(&tier->near, key, &k);
 
-	if (status)
-		return status;
-	if (tier->mode[key->ns->index] == TIER_WRITE_BEHIND) {
-		status = write_behind(tier, key, &k, "", 0, NULL, true, NULL);
-		if (status != LARDER_UNSUPPORTED)
-			return status;
-		if ((status = settle_older(tier, &k)))
-			return status;
-	}
-	status = tier_far_remove(tier, key);
-	if (status < 0)
-		return write_failed(tier, &k, "", 0, NULL, true, status);
-	near_forget(tier, &k);
-	return status;
+	if (!status)
+		status = write_blind(tier, key, &k, "", 0, NULL, true, NULL);
+	return status == LARDER_UNSUPPORTED ? remove_far(tier, key, &k) : status;
 }
 
 /* ---- The rest ----------------------------------------------------------------------------------------------------------------- */
@@ -279,17 +365,19 @@ enum larder_status tier_touch(void *self, const struct larder_store_key *key, in
 {
 	struct tier *tier = self;
 	struct near_key k;
-	bool dirty;
 	enum larder_status status = near_key_of(&tier->near, key, &k);
 
 	if (!status)
 		status = settle(tier);
+	if (!status)
+		status = take_off(tier, key, &k);
 	if (!status) {
 		if (ttl_ms == LARDER_TTL_DEFAULT)
 			ttl_ms = near_ttl(&tier->near, k.ns);
 		status = larder_store_touch(tier->far, key, ttl_ms);
 		if (status >= 0)
-			(void)near_drop(&tier->near, &k, &dirty);
+			near_forget(tier, &k);
+		flight_end(&tier->near);
 	}
 	return status;
 }
@@ -299,17 +387,19 @@ enum larder_status tier_incr(void *self, const struct larder_store_key *key, int
 {
 	struct tier *tier = self;
 	struct near_key k;
-	bool dirty;
 	enum larder_status status = near_key_of(&tier->near, key, &k);
 
 	if (!status)
 		status = settle(tier);
+	if (!status)
+		status = take_off(tier, key, &k);
 	if (status)
 		return status;
 	if (ttl_ms == LARDER_TTL_DEFAULT)
 		ttl_ms = near_ttl(&tier->near, k.ns);
 	status = larder_store_incr(tier->far, key, delta, create, initial, ttl_ms, sum);
 	if (status >= 0 || tier_unreachable(status))
-		(void)near_drop(&tier->near, &k, &dirty); /* how long it still lives is known to the far store alone */
+		near_forget(tier, &k); /* how long it still lives is known to the far store alone */
+	flight_end(&tier->near);
 	return status;
 }

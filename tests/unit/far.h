@@ -30,7 +30,8 @@ struct far_link {
 	struct word gate;       /* gets that have their answer wait here until it is 0 */
 	struct word waiting;    /* how many do */
 	struct word gets, sets, removes, batches, writes;
-	struct word born_ms;    /* created_at_ms of whatever is read, if not 0 */
+	struct word told_ms;    /* created_at_ms of the last that was set */
+	struct word born_ms;    /* created_at_ms of whatever is read; 0: times are not kept */
 	/* the line */
 	struct word deaf;       /* questions are not answered */
 	struct word cut;        /* the line ends */
@@ -85,7 +86,7 @@ static enum larder_status far_get(void *self, const struct larder_store_key *key
 	(void)add_acq_rel(&far_link->gets, 1);
 	if (!status)
 		status = larder_store_get(self, key, flags, value, meta);
-	if (meta && load_acquire(&far_link->born_ms))
+	if (meta)
 		meta->created_at_ms = (int64_t)load_acquire(&far_link->born_ms);
 	(void)add_acq_rel(&far_link->waiting, 1);
 	while (load_acquire(&far_link->gate))
@@ -100,6 +101,7 @@ static enum larder_status far_set(void *self, const struct larder_store_key *key
 	enum larder_status status = far_pass(true);
 
 	(void)add_acq_rel(&far_link->sets, 1);
+	store_release(&far_link->told_ms, options ? (uint64_t)options->created_at_ms : 0);
 	return status ? status : larder_store_set(self, key, value, bytes, options, result);
 }
 
@@ -124,6 +126,8 @@ static enum larder_status far_write_many(void *self, struct larder_store_write *
 
 	(void)add_acq_rel(&far_link->batches, 1);
 	(void)add_acq_rel(&far_link->writes, count);
+	for (size_t i = 0; i < count; i++)
+		store_release(&far_link->told_ms, (uint64_t)(writes[i].options ? writes[i].options->created_at_ms : 0));
 	if (!status)
 		return larder_store_write_many(self, writes, count);
 	for (size_t i = 0; i < count; i++)

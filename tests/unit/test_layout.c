@@ -12,8 +12,8 @@
 #include "store/redis_node.h"
 #endif
 
-#define VERSION 4u
-#define FACTS UINT64_C(0x1d140ee51cdcdac9)
+#define VERSION 5u
+#define FACTS UINT64_C(0x9f314f5610b54b05)
 
 static uint64_t facts;
 
@@ -44,6 +44,7 @@ static void superblock_and_participants(void)
 	member_fact(shm_participant, pin);
 	member_fact(shm_participant, registration);
 	member_fact(shm_participant, versions);
+	member_fact(shm_participant, flight);
 	member_fact(shm_participant, counter);
 }
 

@@ -3,6 +3,7 @@
 #include "far.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include "store/tiered_queue.h"
 
@@ -300,30 +301,291 @@ Test(tiered_queue, a_forked_child_writes_its_own_and_nothing_of_its_parents)
 	cr_assert_eq(load_acquire(&far_link->writes), 2);
 }
 
+enum { WRITERS = 4, WRITES = 2000 };
+
+/* What the writers of one key do: set, and with deletes now and then delete, and bring over what they were accepted. */
+static void write_one_key(unsigned writer, bool deletes)
+{
+	char value[16];
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < WRITES; i++) {
+		snprintf(value, sizeof value, "%u-%d", writer, i);
+		if (deletes && i % 7 == 0)
+			(void)larder_store_delete(tier, K("k"));
+		else
+			(void)put(tier, "k", value);
+		if (i % 97 == 0)
+			(void)look(tier, "k");
+	}
+	(void)larder_store_drain(tier, 20000);
+	_exit(0);
+}
+
+/* Stops and resumes them at random, and kills one of them if `kills`. */
+static void disturb(const pid_t *writers, unsigned *seed, bool kills)
+{
+	for (unsigned i = 0, ended = 0; ended < WRITERS; i++) {
+		pid_t victim = writers[(unsigned)rand_r(seed) % WRITERS];
+		(void)kill(victim, SIGSTOP);
+		far_sleep_us((unsigned)rand_r(seed) % 3000);
+		(void)kill(victim, kills && i == 5 ? SIGKILL : SIGCONT);
+		(void)kill(victim, SIGCONT);
+		far_sleep_us((unsigned)rand_r(seed) % 1000);
+		while (ended < WRITERS && waitpid(-1, NULL, WNOHANG) > 0)
+			ended++;
+	}
+}
+
+static void race_for_one_key(unsigned *seed, bool deletes, bool kills)
+{
+	struct larder_tiered_repair done;
+	pid_t writers[WRITERS];
+
+	store_release(&far_link->delay_us, (unsigned)rand_r(seed) % 2 ? 50 : 0);
+	for (unsigned writer = 0; writer < WRITERS; writer++) {
+		writers[writer] = fork();
+		if (!writers[writer])
+			write_one_key(writer, deletes);
+	}
+	disturb(writers, seed, kills);
+	char last[128];
+	snprintf(last, sizeof last, "%s", look(tier, "k")); /* of a dirty one, too: it was accepted last */
+	ok(larder_tiered_repair(tier, 5000, &done));
+	holds(far_beneath, "k", last);
+	holds(tier, "k", last);
+	cr_assert(kills || strstr(last, "-1999"), "%s", last); /* the last of one of them */
+}
+
+static unsigned race_rounds(void)
+{
+	const char *text = getenv("LARDER_RACE_ROUNDS");
+
+	return text ? (unsigned)atoi(text) : 5;
+}
+
+static void race(bool deletes, bool kills)
+{
+	unsigned seed = (unsigned)clock_precise_ns(), first = seed;
+
+	for (unsigned round = 0; round < race_rounds(); round++)
+		race_for_one_key(&seed, deletes, kills);
+	printf("# seed %u\n", first);
+}
+
 Test(tiered_queue, processes_that_write_one_key_leave_far_what_is_near)
 {
-	/* A fault that is known and not mended: about one run in fifteen leaves the far store with an older write than near. */
-	if (!getenv("LARDER_KNOWN_FAULTS"))
-		cr_skip_test("a known fault, see larder-tiered(7), KNOWN FAULTS: run with LARDER_KNOWN_FAULTS=1");
 	TIER("mode=write-behind", "delay=1ms");
-	for (int writer = 0; writer < 4; writer++)
-		if (!fork()) {
-			char value[16];
-			for (int i = 0; i < 2000; i++) {
-				snprintf(value, sizeof value, "%d-%d", writer, i);
-				(void)put(tier, "k", value);
-			}
-			(void)larder_store_drain(tier, 5000);
-			_exit(0);
-		}
-	while (wait(NULL) > 0)
-		;
-	struct larder_tiered_repair done;
-	ok(larder_tiered_repair(tier, 5000, &done)); /* what a process that has ended left dirty is anyone's */
-	/* A repair by one of them may have found the far store's younger than what another had not written yet. */
-	if (strcmp(look(near_store, "k"), "(1)"))
-		cr_assert_str_eq(look(near_store, "k"), look(far_beneath, "k"));
-	cr_assert(strstr(look(far_beneath, "k"), "-1999"), "%s", look(far_beneath, "k")); /* the last of one of them */
+	race(false, false);
+}
+
+Test(tiered_queue, processes_that_set_and_delete_one_key_leave_far_what_is_near)
+{
+	TIER("mode=write-behind", "delay=1ms");
+	race(true, false);
+}
+
+Test(tiered_queue, processes_that_write_one_key_and_are_killed_leave_far_what_is_near)
+{
+	TIER("mode=write-behind", "delay=1ms");
+	race(false, true);
+}
+
+Test(tiered_queue, processes_that_write_one_key_leave_far_the_last_where_changes_are_heard)
+{
+	struct larder_tiered_heard heard = { 0 };
+
+	TIER("mode=write-behind", "delay=1ms", "listener=call", "on-gap=bound:1d");
+	for (int64_t end = far_now_ms() + 5000; !heard.live && far_now_ms() < end;)
+		(void)larder_tiered_listen(tier, 20, &heard);
+	cr_assert(heard.live);
+	race(false, false);
+}
+
+Test(tiered_queue, a_write_is_as_old_far_as_it_is_near)
+{
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta;
+
+	TIER("mode=write-behind", "delay=300ms", "on-failure=keep");
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(20000);
+	ok(put(tier, "k", "v"));
+	ok(larder_store_get(near_store, K("k"), 0, &value, &meta));
+	cr_assert(within_ms(2000, all_written));
+	cr_assert_leq(llabs((int64_t)load_acquire(&far_link->told_ms) - meta.created_at_ms), 5); /* not when it came there */
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "kept", "v"));
+	cr_assert(within_ms(2000, all_written));
+	ok(larder_store_get(near_store, K("kept"), 0, &value, &meta));
+	store_release(&far_link->refuses, 0);
+	far_sleep_us(20000);
+	ok(larder_store_drain(tier, 5000));
+	cr_assert_leq(llabs((int64_t)load_acquire(&far_link->told_ms) - meta.created_at_ms), 5);
+	free(value.data);
+}
+
+/* A process that has accepted `value` for k and writes it in a minute; stays until it is killed. */
+static pid_t accepts(const char *value)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	larder_store_release(&tier);
+	TIER("mode=write-behind", "delay=1m");
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "k", value));
+	for (;;)
+		pause();
+}
+
+static bool k_is_there(void) { return strcmp(look(near_store, "k"), "(1)") != 0; }
+
+static void end(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
+Test(tiered_queue, what_another_process_has_accepted_comes_before_what_the_far_store_decides)
+{
+	struct larder_set_options add = LARDER_SET_OPTIONS_INIT, replace = LARDER_SET_OPTIONS_INIT;
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta;
+	int64_t sum;
+
+	TIER("mode=write-behind");
+	pid_t child = accepts("5");
+	cr_assert(within_ms(5000, k_is_there));
+	ok(larder_store_incr(tier, K("k"), 1, false, 0, LARDER_TTL_NONE, &sum));
+	cr_assert_eq(sum, 6);
+	end(child);
+	(void)larder_store_delete(near_store, K("k"));
+	ok(larder_store_delete(far_beneath, K("k")));
+	child = accepts("theirs");
+	cr_assert(within_ms(5000, k_is_there));
+	add.mode = LARDER_ADD;
+	replace.mode = LARDER_REPLACE;
+	is(larder_store_set(tier, K("k"), "ours", 4, &add, NULL), LARDER_EXISTS);
+	holds(tier, "k", "theirs");
+	ok(larder_store_set(tier, K("k"), "ours", 4, &replace, NULL));
+	holds(far_beneath, "k", "ours");
+	holds(tier, "k", "ours");
+	kill(child, SIGKILL); /* whatever it still had, the newer one stands */
+	waitpid(child, NULL, 0);
+	holds(far_beneath, "k", "ours");
+	(void)larder_store_delete(near_store, K("k"));
+	child = accepts("touched");
+	cr_assert(within_ms(5000, k_is_there));
+	ok(larder_store_touch(tier, K("k"), 100000));
+	ok(larder_store_get(far_beneath, K("k"), 0, &value, &meta));
+	cr_assert(value.length == 7 && meta.ttl_left_ms > 90000 && meta.ttl_left_ms <= 100000, "%zu bytes for %lld ms", value.length,
+			(long long)meta.ttl_left_ms);
+	end(child);
+	free(value.data);
+}
+
+Test(tiered_queue, what_a_process_deletes_does_not_rise_from_another_ones_queue)
+{
+	TIER("mode=write-behind", "delay=300ms");
+	struct larder_store *other = far_tier((const char *const[]){ "mode=write-behind", "delay=1ms", NULL });
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "k", "v"));
+	holds(other, "k", "v");
+	ok(larder_store_delete(other, K("k")));
+	far_sleep_us(100000);
+	holds(other, "k", "(1)"); /* far, too; and still in the first one's queue */
+	cr_assert_geq(info().queue_here, 1);
+	cr_assert(within_ms(3000, all_written));
+	holds(far_beneath, "k", "(1)");
+	holds(tier, "k", "(1)");
+	ok(put(far_beneath, "k", "another host's"));
+	holds(tier, "k", "another host's");
+	holds(near_store, "k", "another host's");
+	larder_store_release(&other);
+}
+
+Test(tiered_queue, what_finds_the_queue_full_is_not_overtaken_by_what_is_in_it)
+{
+	TIER("mode=write-behind", "delay=300ms", "queue=2", "on-full=write-through");
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "deleted", "v"));
+	ok(put(tier, "changed", "v"));
+	ok(larder_store_delete(tier, K("deleted")));
+	ok(put(tier, "changed", "w"));
+	holds(far_beneath, "changed", "w");
+	holds(far_beneath, "deleted", "(1)");
+	cr_assert(within_ms(3000, all_written));
+	holds(far_beneath, "changed", "w");
+	holds(tier, "changed", "w");
+	holds(far_beneath, "deleted", "(1)");
+	holds(tier, "deleted", "(1)");
+}
+
+Test(tiered_queue, what_is_evicted_and_fetched_again_is_still_written)
+{
+	TIER("mode=write-behind", "delay=200ms");
+	ok(put(far_beneath, "k", "old"));
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "k", "new"));
+	ok(larder_store_delete(near_store, K("k"))); /* as an eviction does */
+	holds(tier, "k", "old");
+	cr_assert(within_ms(3000, all_written));
+	holds(far_beneath, "k", "new");
+	holds(tier, "k", "new");
+}
+
+/* A process whose write is on its way, and gets that signal then. */
+static pid_t hit_on_its_way(int signal)
+{
+	store_release(&far_link->delay_us, 200000);
+	pid_t child = fork();
+	if (!child) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)put(tier, "theirs", "v");
+		for (;;)
+			pause();
+	}
+	far_sleep_us(100000);
+	kill(child, signal);
+	store_release(&far_link->delay_us, 0);
+	return child;
+}
+
+Test(tiered_queue, a_process_killed_in_the_middle_of_a_write_is_not_waited_for)
+{
+	TIER("mode=write-behind", "delay=1ms");
+	(void)waitpid(hit_on_its_way(SIGKILL), NULL, 0);
+	int64_t before = far_now_ms();
+	ok(put(tier, "ours", "v"));
+	ok(larder_store_drain(tier, 5000));
+	int64_t took = far_now_ms() - before;
+	cr_assert_lt(took, 500, "%lld ms", (long long)took);
+	holds(near_store, "ours", "v"); /* marked clean */
+	holds(far_beneath, "theirs", "v"); /* and made up for */
+}
+
+Test(tiered_queue, a_process_stopped_in_the_middle_of_a_write_delays_others_once)
+{
+	TIER("mode=write-behind", "delay=1ms");
+	pid_t child = hit_on_its_way(SIGSTOP);
+	for (int i = 0; i < 4; i++) {
+		int64_t before = far_now_ms();
+		ok(put(tier, "ours", i % 2 ? "odd" : "even"));
+		ok(larder_store_drain(tier, 5000));
+		int64_t took = far_now_ms() - before;
+		cr_assert(i ? took < 500 : took > 500 && took < 2500, "%d: %lld ms", i, (long long)took);
+		holds(far_beneath, "ours", i % 2 ? "odd" : "even");
+	}
+	holds(near_store, "ours", "(1)"); /* not marked clean: the stopped one might still change it */
+	kill(child, SIGCONT);
+	end(child);
 }
 
 Test(tiered_queue, an_increment_comes_after_the_set_it_builds_on)
