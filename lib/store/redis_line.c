@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Hearing of changes in a Redis: CLIENT TRACKING in broadcasting mode, redirected from one connection to another (RESP2, which every
- * server since 6.0 speaks).  The EAR is subscribed to __redis__:invalidate; the VOICE has tracking on, for the keys with the
- * store's prefix.
+ * server since 6.0 speaks; RESP3 would do with one connection, but hiredis has it from 1.0 on only).  The EAR is subscribed to
+ * __redis__:invalidate; the VOICE has tracking on, for the keys with the store's prefix.
+ *
+ * In a cluster each master reports what it changes itself, so there is a BRANCH, an ear and a voice, for each, those without slots
+ * included: a slot on its way is written at its new master before it is that one's.  The line is whole if all branches are, and if
+ * each of their nodes still knows these masters and no others.  It is asked for as often as everything else; a slot that moves
+ * between masters that are heard changes nothing.
  *
  * Either connection can end without the other, and tracking with either: so both are asked, and the voice is asked whether tracking is
  * on.  Answers come behind the reports of what was done before: when both have answered, all of that was heard.  Whatever is
@@ -27,11 +32,23 @@
 
 #define CHANNEL "__redis__:invalidate"
 
+#define WHOLE_MS 800          /* all of opening: the office must not be taken for silent */
+#define BRANCH_MS 20          /* added to the time for opening for each */
+
+struct branch {
+	const struct redis_node *node;
+	struct wire ear, voice;
+	bool ear_answered;
+	unsigned voice_owes; /* answers */
+};
+
 struct redis_line {
 	struct redis *redis;
-	struct wire ear, voice;
-	int epoll; /* readable when either is */
-	bool ear_answered, voice_answered;
+	int epoll; /* readable when any wire is */
+	bool asked, cluster;
+	uint64_t masters; /* in a cluster: bits by the nodes' numbers */
+	unsigned count;
+	struct branch branches[];
 };
 
 /* ---- Words -------------------------------------------------------------------------------------------------------------- */
@@ -50,20 +67,21 @@ static enum wire_fault say(struct wire *wire, const char *const *words, int coun
 #define SAY(wire, ...) \
 	say(wire, (const char *const[]){ __VA_ARGS__ }, (int)(sizeof (const char *const[]){ __VA_ARGS__ } / sizeof(const char *)))
 
-static enum larder_status unheard(const char *what, enum wire_fault fault)
+static enum larder_status unheard(const struct redis_node *node, const char *what, enum wire_fault fault)
 {
-	larder_store_message("store kind tiered: listening to redis: %s: %s", what, wire_fault_text(fault));
+	larder_store_message("store kind tiered: listening to redis at %s: %s: %s", node->text, what, wire_fault_text(fault));
 	return LARDER_UNREACHABLE;
 }
 
 /* Sends and takes one reply; an error reply is a failure. */
-static enum larder_status ask_now(struct wire *wire, const char *what, enum wire_fault fault, int64_t deadline_ns, redisReply **reply)
+static enum larder_status ask_now(const struct redis_node *node, struct wire *wire, const char *what, enum wire_fault fault,
+		int64_t deadline_ns, redisReply **reply)
 {
 	if (!fault)
 		fault = wire_reply(wire, deadline_ns, reply);
 	if (fault)
-		return unheard(what, fault);
-	enum larder_status status = reply_status(*reply, what);
+		return unheard(node, what, fault);
+	enum larder_status status = reply_status(*reply, node->text);
 	if (status)
 		freeReplyObject(*reply);
 	return status;
@@ -76,11 +94,12 @@ static bool word_is(const redisReply *reply, const char *word)
 
 /* ---- Opening --------------------------------------------------------------------------------------------------------------- */
 
-static enum larder_status subscribe(struct redis_line *line, int64_t deadline_ns, char id[24])
+static enum larder_status subscribe(struct branch *branch, int64_t deadline_ns, char id[24])
 {
+	struct wire *ear = &branch->ear;
 	redisReply *reply;
 	int64_t number = 0;
-	enum larder_status status = ask_now(&line->ear, "CLIENT ID", SAY(&line->ear, "CLIENT", "ID"), deadline_ns, &reply);
+	enum larder_status status = ask_now(branch->node, ear, "CLIENT ID", SAY(ear, "CLIENT", "ID"), deadline_ns, &reply);
 
 	if (status)
 		return status;
@@ -90,13 +109,13 @@ static enum larder_status subscribe(struct redis_line *line, int64_t deadline_ns
 	snprintf(id, 24, "%lld", (long long)number);
 	if (status)
 		return status;
-	status = ask_now(&line->ear, "SUBSCRIBE", SAY(&line->ear, "SUBSCRIBE", CHANNEL), deadline_ns, &reply);
+	status = ask_now(branch->node, ear, "SUBSCRIBE", SAY(ear, "SUBSCRIBE", CHANNEL), deadline_ns, &reply);
 	if (!status)
 		freeReplyObject(reply);
 	return status;
 }
 
-static enum larder_status track(struct redis_line *line, const char *id, int64_t deadline_ns)
+static enum larder_status track(const struct redis_line *line, struct branch *branch, const char *id, int64_t deadline_ns)
 {
 	const char *prefix = redis_prefix(line->redis);
 	redisReply *reply;
@@ -106,28 +125,44 @@ static enum larder_status track(struct redis_line *line, const char *id, int64_t
 
 	for (int i = 0; i < count; i++)
 		lengths[i] = strlen(words[i]);
-	enum larder_status status = ask_now(&line->voice, "CLIENT TRACKING", wire_append(&line->voice, count, words, lengths), deadline_ns,
-			&reply);
+	enum larder_status status = ask_now(branch->node, &branch->voice, "CLIENT TRACKING", wire_append(&branch->voice, count, words, lengths),
+			deadline_ns, &reply);
 	if (!status)
 		freeReplyObject(reply);
 	return status;
 }
 
-static bool watch(struct redis_line *line)
+static bool watch(struct redis_line *line, const struct branch *branch)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
-	line->epoll = epoll_create1(EPOLL_CLOEXEC);
-	return line->epoll >= 0 && !epoll_ctl(line->epoll, EPOLL_CTL_ADD, line->ear.fd, &event)
-			&& !epoll_ctl(line->epoll, EPOLL_CTL_ADD, line->voice.fd, &event);
+	return !epoll_ctl(line->epoll, EPOLL_CTL_ADD, branch->ear.fd, &event)
+			&& !epoll_ctl(line->epoll, EPOLL_CTL_ADD, branch->voice.fd, &event);
+}
+
+static enum larder_status branch_open(struct redis_line *line, struct branch *branch, unsigned number, int64_t deadline_ns)
+{
+	char id[24];
+
+	branch->node = slots_node(redis_slots(line->redis), number);
+	enum larder_status status = redis_dial(line->redis, number, &branch->ear, deadline_ns);
+	if (!status)
+		status = redis_dial(line->redis, number, &branch->voice, deadline_ns);
+	if (!status)
+		status = subscribe(branch, deadline_ns, id);
+	if (!status)
+		status = track(line, branch, id, deadline_ns);
+	return status || watch(line, branch) ? status : LARDER_SYSTEM;
 }
 
 static void redis_line_close(void *self)
 {
 	struct redis_line *line = self;
 
-	wire_close(&line->ear);
-	wire_close(&line->voice);
+	for (unsigned i = 0; i < line->count; i++) {
+		wire_close(&line->branches[i].ear);
+		wire_close(&line->branches[i].voice);
+	}
 	if (line->epoll >= 0)
 		(void)close(line->epoll);
 	free(line);
@@ -138,33 +173,81 @@ static void redis_line_abandon(void *self)
 {
 	struct redis_line *line = self;
 
-	wire_abandon(&line->ear);
-	wire_abandon(&line->voice);
+	for (unsigned i = 0; i < line->count; i++) {
+		wire_abandon(&line->branches[i].ear);
+		wire_abandon(&line->branches[i].voice);
+	}
 	if (line->epoll >= 0)
 		(void)close(line->epoll);
 }
 
-static enum larder_status redis_line_open(struct larder_store *far, int64_t timeout_ms, void **self)
+/* Which masters node `number` knows. */
+static enum larder_status ask_masters(struct redis *redis, unsigned number, int64_t deadline_ns, uint64_t *masters)
 {
-	struct redis_line *line = calloc(1, sizeof *line);
-	int64_t deadline = wire_now_ns() + timeout_ms * 1000000;
-	char id[24];
+	const struct redis_node *node = slots_node(redis_slots(redis), number);
+	struct wire wire;
+	redisReply *reply;
+	enum larder_status status = redis_dial(redis, number, &wire, deadline_ns);
+
+	if (status)
+		return status;
+	status = ask_now(node, &wire, "CLUSTER NODES", SAY(&wire, "CLUSTER", "NODES"), deadline_ns, &reply);
+	if (!status) {
+		if (!reply_is_text(reply))
+			status = reply_unexpected(reply, "CLUSTER NODES");
+		else if (!slots_masters(redis_slots(redis), node, reply->str, masters))
+			status = LARDER_UNREACHABLE;
+		freeReplyObject(reply);
+	}
+	wire_close(&wire);
+	return status;
+}
+
+/* Asks nodes in turn, each time beginning with another one, until one answers.  What it says is held against what the masters
+ * themselves say, once there is a line to them. */
+static enum larder_status find_masters(struct redis *redis, int64_t deadline_ns, uint64_t *masters)
+{
+	unsigned count = redis_node_count(redis), first = (unsigned)add_hint(&redis_slots(redis)->turn, 1);
+	enum larder_status status = LARDER_UNREACHABLE;
+
+	for (unsigned i = 0; status && i < count && wire_now_ns() < deadline_ns; i++) /* a third of what is left: one may be silent */
+		status = ask_masters(redis, (first + i) % count, wire_now_ns() + (deadline_ns - wire_now_ns()) / 3, masters);
+	return status;
+}
+
+static struct redis_line *line_make(struct redis *redis, uint64_t masters)
+{
+	unsigned count = (unsigned)__builtin_popcountll(masters);
+	struct redis_line *line = calloc(1, sizeof *line + count * sizeof line->branches[0]);
 
 	if (!line)
+		return NULL;
+	*line = (struct redis_line){ .redis = redis, .masters = masters, .count = count, .epoll = epoll_create1(EPOLL_CLOEXEC),
+		.cluster = redis_options_of(redis)->url.cluster };
+	for (unsigned i = 0; i < count; i++) {
+		wire_clear(&line->branches[i].ear);
+		wire_clear(&line->branches[i].voice);
+	}
+	return line;
+}
+
+static enum larder_status redis_line_open(struct larder_store *far, int64_t timeout_ms, void **self)
+{
+	struct redis *redis = redis_of(far);
+	int64_t begun = wire_now_ns(), deadline = begun + timeout_ms * 1000000;
+	uint64_t masters = 1;
+	enum larder_status status = redis_options_of(redis)->url.cluster ? find_masters(redis, deadline, &masters) : LARDER_OK;
+
+	if (status)
+		return status;
+	struct redis_line *line = line_make(redis, masters);
+	if (!line)
 		return LARDER_NO_MEMORY;
-	line->redis = redis_of(far);
-	line->epoll = -1;
-	wire_clear(&line->ear);
-	wire_clear(&line->voice);
-	enum larder_status status = redis_dial(line->redis, 0, &line->ear, deadline);
-	if (!status)
-		status = redis_dial(line->redis, 0, &line->voice, deadline);
-	if (!status)
-		status = subscribe(line, deadline, id);
-	if (!status)
-		status = track(line, id, deadline);
-	if (!status && !watch(line))
-		status = LARDER_SYSTEM;
+	int64_t most_ms = timeout_ms + (line->count - 1) * BRANCH_MS;
+	deadline = begun + (most_ms > WHOLE_MS && timeout_ms < WHOLE_MS ? WHOLE_MS : most_ms) * 1000000;
+	status = line->epoll < 0 ? LARDER_SYSTEM : LARDER_OK;
+	for (unsigned i = 0; i < line->count && !status; i++, masters &= masters - 1)
+		status = branch_open(line, &line->branches[i], (unsigned)__builtin_ctzll(masters), deadline);
 	if (status)
 		redis_line_close(line);
 	else
@@ -176,19 +259,31 @@ static int redis_line_descriptor(void *self) { return ((struct redis_line *)self
 
 /* ---- Hearing ---------------------------------------------------------------------------------------------------------------- */
 
+static enum larder_status branch_ask(const struct redis_line *line, struct branch *branch)
+{
+	branch->ear_answered = false;
+	branch->voice_owes = line->cluster ? 2 : 1;
+	enum wire_fault fault = SAY(&branch->ear, "PING");
+	if (!fault)
+		fault = SAY(&branch->voice, "CLIENT", "TRACKINGINFO");
+	if (!fault && line->cluster)
+		fault = SAY(&branch->voice, "CLUSTER", "NODES");
+	if (!fault)
+		fault = wire_move(&branch->ear, POLLOUT);
+	if (!fault)
+		fault = wire_move(&branch->voice, POLLOUT);
+	return fault ? unheard(branch->node, "PING", fault) : LARDER_OK;
+}
+
 static enum larder_status redis_line_ask(void *self)
 {
 	struct redis_line *line = self;
+	enum larder_status status = LARDER_OK;
 
-	line->ear_answered = line->voice_answered = false;
-	enum wire_fault fault = SAY(&line->ear, "PING");
-	if (!fault)
-		fault = SAY(&line->voice, "CLIENT", "TRACKINGINFO");
-	if (!fault)
-		fault = wire_move(&line->ear, POLLOUT);
-	if (!fault)
-		fault = wire_move(&line->voice, POLLOUT);
-	return fault ? unheard("PING", fault) : LARDER_OK;
+	line->asked = true;
+	for (unsigned i = 0; i < line->count && !status; i++)
+		status = branch_ask(line, &line->branches[i]);
+	return status;
 }
 
 static void hear_key(struct redis_line *line, const redisReply *key, struct tier_hearing *hearing)
@@ -208,12 +303,12 @@ static void hear_key(struct redis_line *line, const redisReply *key, struct tier
 }
 
 /* What the ear receives: an answer to PING, or keys; nil for all of them. */
-static bool hear_reply(struct redis_line *line, const redisReply *reply, struct tier_hearing *hearing)
+static bool hear_reply(struct redis_line *line, struct branch *branch, const redisReply *reply, struct tier_hearing *hearing)
 {
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2)
 		return false;
 	if (word_is(reply->element[0], "pong")) {
-		line->ear_answered = true;
+		branch->ear_answered = true;
 		return true;
 	}
 	if (!word_is(reply->element[0], "message") || reply->elements != 3)
@@ -243,38 +338,61 @@ static bool still_tracks(const redisReply *reply)
 	return on && !broken;
 }
 
-static bool voice_reply(struct redis_line *line, const redisReply *reply, struct tier_hearing *hearing)
+/* The masters that the line was made for, and no others. */
+static bool same_masters(struct redis_line *line, const struct branch *branch, const redisReply *reply)
 {
-	(void)hearing;
-	line->voice_answered = still_tracks(reply);
-	return line->voice_answered;
+	uint64_t masters;
+
+	return reply_is_text(reply) && slots_masters(redis_slots(line->redis), branch->node, reply->str, &masters) && masters == line->masters;
 }
 
-static enum larder_status hear_all(struct redis_line *line, struct wire *wire, struct tier_hearing *hearing,
-		bool (*understand)(struct redis_line *, const redisReply *, struct tier_hearing *))
+static bool voice_reply(struct redis_line *line, struct branch *branch, const redisReply *reply, struct tier_hearing *hearing)
+{
+	(void)hearing;
+	if (!branch->voice_owes)
+		return false;
+	branch->voice_owes--;
+	if (!line->cluster || branch->voice_owes)
+		return still_tracks(reply);
+	if (same_masters(line, branch, reply))
+		return true;
+	slots_doubt(redis_slots(line->redis));
+	return false;
+}
+
+static enum larder_status hear_all(struct redis_line *line, struct branch *branch, struct wire *wire, struct tier_hearing *hearing,
+		bool (*understand)(struct redis_line *, struct branch *, const redisReply *, struct tier_hearing *))
 {
 	enum wire_fault fault = wire_move(wire, POLLIN | POLLOUT), ended = fault;
 	redisReply *reply = NULL;
 
 	/* What came before the end counts. */
 	while ((fault = wire_take(wire, &reply)) == WIRE_FINE && reply) {
-		bool good = understand(line, reply, hearing);
+		bool good = understand(line, branch, reply, hearing);
 		freeReplyObject(reply);
 		if (!good)
-			return unheard("an answer that does not belong there", WIRE_GARBAGE);
+			return unheard(branch->node, "an answer that does not belong there, or other masters", WIRE_GARBAGE);
 	}
-	return fault || ended ? unheard("connection", fault ? fault : ended) : LARDER_OK;
+	return fault || ended ? unheard(branch->node, "connection", fault ? fault : ended) : LARDER_OK;
 }
 
 static enum larder_status redis_line_hear(void *self, struct tier_hearing *hearing)
 {
 	struct redis_line *line = self;
-	enum larder_status status = hear_all(line, &line->ear, hearing, hear_reply);
+	enum larder_status first = LARDER_OK;
+	bool all = line->asked;
 
-	if (!status)
-		status = hear_all(line, &line->voice, hearing, voice_reply);
-	hearing->confirmed = !status && line->ear_answered && line->voice_answered;
-	return status;
+	for (unsigned i = 0; i < line->count; i++) { /* all of them, whatever one says */
+		struct branch *branch = &line->branches[i];
+		enum larder_status status = hear_all(line, branch, &branch->ear, hearing, hear_reply);
+		if (!status)
+			status = hear_all(line, branch, &branch->voice, hearing, voice_reply);
+		first = first ? first : status;
+		all &= branch->ear_answered && !branch->voice_owes;
+	}
+	hearing->confirmed = !first && all;
+	line->asked &= !all;
+	return first;
 }
 
 /* ---- The kind ----------------------------------------------------------------------------------------------------------------- */
@@ -293,8 +411,8 @@ static void redis_line_share(struct larder_store *far, struct larder_store *near
 
 static const char *redis_line_refuses(const struct larder_store *far)
 {
-	return redis_options_of(redis_of(far))->url.cluster
-			? "listener: a cluster has no one line that reports changes; use listener = no, and near-ttl to bound how old a value can be" : NULL;
+	return redis_options_of(redis_of(far))->replica_reads
+			? "listener: what is read from a replica can be older than the report of its change; use replica-reads = no, or listener = no" : NULL;
 }
 
 const struct tier_line_kind redis_line_kind = { .far = &store_redis, .identity = redis_line_identity, .share = redis_line_share,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/message.h"
 #include "store/redis_reply.h"
 
 #define LEARN_EVERY_NS 100000000 /* at most so often */
@@ -260,4 +261,84 @@ void slots_learn(struct slots *slots, int64_t deadline_ns)
 		redis_count(slots->tally, REDIS_COUNT_slots_learned);
 		return;
 	}
+}
+
+/* ---- Masters --------------------------------------------------------------------------------------------------------- */
+
+struct field {
+	const char *text;
+	size_t bytes;
+};
+
+/* Word number `number` of a line, empty past its last. */
+static struct field line_word(const char *line, unsigned number)
+{
+	while (number-- && *(line += strcspn(line, " \n")) == ' ')
+		line++;
+	return (struct field){ line, strcspn(line, " \n") };
+}
+
+/* One of the flags "myself,master,fail". */
+static bool has_flag(struct field flags, const char *flag)
+{
+	for (size_t at = 0, bytes; at < flags.bytes; at += bytes + 1) {
+		bytes = strcspn(flags.text + at, ", \n");
+		if (bytes == strlen(flag) && !memcmp(flags.text + at, flag, bytes))
+			return true;
+	}
+	return false;
+}
+
+/* "127.0.0.1:7000@17000,name"; a host that is left out is that of the node that said so.  -1: no address, no place. */
+static int node_of_word(struct slots *slots, const struct redis_node *from, struct field word)
+{
+	struct redis_address address = from->address;
+	const char *colon = memrchr(word.text, ':', strcspn(word.text, "@, \n"));
+	long port = colon ? strtol(colon + 1, NULL, 10) : 0;
+	size_t host = colon ? (size_t)(colon - word.text) : 0;
+
+	if (port < 1 || port > 65535 || host >= sizeof address.host)
+		return -1;
+	if (host) {
+		memcpy(address.host, word.text, host);
+		address.host[host] = '\0';
+	}
+	address.port = (uint16_t)port;
+	return node_number(slots, &address);
+}
+
+/* ID ADDRESS FLAGS MASTER PING PONG EPOCH LINK SLOT ...  False: the cluster is not whole. */
+static bool take_line(struct slots *slots, const struct redis_node *from, const char *line, uint64_t *masters)
+{
+	struct field address = line_word(line, 1), flags = line_word(line, 2);
+
+	if (!has_flag(flags, "master"))
+		return true;
+	if (has_flag(flags, "fail") || has_flag(flags, "noaddr") || has_flag(flags, "handshake")) {
+		if (line_word(line, 8).bytes)
+			message_set("redis at %s: the cluster's master %.*s has failed, and nobody has its slots yet", from->text,
+					(int)address.bytes, address.text);
+		return !line_word(line, 8).bytes;
+	}
+	int number = node_of_word(slots, from, address);
+	if (number < 0)
+		message_set("redis at %s: the cluster's master %.*s has no address, or is one of more than %u nodes", from->text,
+				(int)address.bytes, address.text, NODES_MAX);
+	else
+		*masters |= UINT64_C(1) << number;
+	return number >= 0;
+}
+
+bool slots_masters(struct slots *slots, const struct redis_node *from, const char *text, uint64_t *masters)
+{
+	*masters = 0;
+	while (*text) {
+		if (!take_line(slots, from, text, masters))
+			return false;
+		text += strcspn(text, "\n");
+		text += *text == '\n';
+	}
+	if (!*masters)
+		message_set("redis at %s: it knows no master", from->text);
+	return *masters != 0;
 }

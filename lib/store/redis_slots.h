@@ -14,6 +14,7 @@
 #define SLOTS 16384u
 #define NODES_MAX 64u
 #define SLOT_ANY (-1)
+_Static_assert(NODES_MAX <= 64, "a set of nodes is one word");
 
 struct slots {
 	struct pointer nodes[NODES_MAX]; /* struct redis_node */
@@ -46,6 +47,9 @@ struct redis_node *slots_find(struct slots *slots, int slot, bool replica, unsig
 /* The node of "MOVED slot host:port" or "ASK slot host:port" that `from` answered, added if it is new; MOVED: it has the slot
  * from now on.  NULL: no such address, or no place for more nodes. */
 struct redis_node *slots_redirect(struct slots *slots, const struct redis_node *from, const char *text);
+/* The masters in an answer of `from` to CLUSTER NODES, with slots or without, as bits by their numbers; those that are new are added.
+ * False, with a message: no such answer, a master that has slots has failed, or there is no place for more nodes. */
+bool slots_masters(struct slots *slots, const struct redis_node *from, const char *text, uint64_t *masters);
 /* Somebody was redirected, or a master does not answer. */
 void slots_doubt(struct slots *slots);
 /* Learns the slots if they are in doubt and it is time.  Asks the nodes in turn until one answers. */

@@ -440,11 +440,12 @@ enum larder_status tier_ear_open(struct tier *tier)
 	char identity[512];
 
 	snprintf(identity, sizeof identity, "%s", larder_store_kind_of(tier->far)->name);
-	if (kind) {
+	if (kind)
 		kind->identity(tier->far, identity, sizeof identity);
-		kind->share(tier->far, tier->near_store);
-	}
+	/* Of a board with few rows these are the first: without them nobody can listen, but a breaker can be a process's own. */
 	enum larder_status status = tier_words_find(&tier->words, tier->near.cache, identity);
+	if (kind)
+		kind->share(tier->far, tier->near_store);
 	if (tier->listener == TIER_LISTEN_NO)
 		return LARDER_OK; /* then the words are for statistics */
 	if (status)

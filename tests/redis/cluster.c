@@ -17,7 +17,7 @@ unsigned cluster_master(int slot)
 	return master;
 }
 
-static void start_node(struct server *node)
+void cluster_start_node(struct server *node)
 {
 	static const char *const arguments[] = { "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
 		"--cluster-node-timeout", "800", "--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1", NULL };
@@ -46,7 +46,7 @@ static bool replica_is_ready(const struct cluster *cluster, unsigned i)
 void cluster_start(struct cluster *cluster)
 {
 	for (unsigned i = 0; i < NODES; i++)
-		start_node(&cluster->nodes[i]);
+		cluster_start_node(&cluster->nodes[i]);
 	for (unsigned i = 0; i < NODES; i++) {
 		snprintf(cluster->ids[i], sizeof cluster->ids[i], "%.40s", server_say(&cluster->nodes[i], "CLUSTER MYID"));
 		server_say(&cluster->nodes[i], "CLUSTER SET-CONFIG-EPOCH %u", i + 1);

@@ -16,6 +16,8 @@ struct cluster {
 };
 
 void cluster_start(struct cluster *cluster);
+/* One that knows no other yet. */
+void cluster_start_node(struct server *node);
 void cluster_end(struct cluster *cluster);
 /* All nodes are up, agree, and every slot has a master. */
 bool cluster_is_well(const struct cluster *cluster);

@@ -3,9 +3,8 @@
  * Coherence: two hosts (two caches in shared memory, each with its listener) over one Redis, which loses connections, stops, is cleared,
  * restarted and replaced.
  */
-#include "server.h"
+#include "hosts.h"
 
-#include <larder/tiered.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,99 +14,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { A, B, HOSTS };
 static struct server server;
-static char near_names[HOSTS][64], far_url[160];
-static struct larder_store *nears[HOSTS], *fars[HOSTS], *tiers[HOSTS];
-
-static struct larder_store *find(const char *name, void *arg)
-{
-	size_t host = *(size_t *)arg;
-
-	return !strcmp(name, "near") ? nears[host] : !strcmp(name, "far") ? fars[host] : NULL;
-}
-
-static struct larder_tiered_info info(size_t host)
-{
-	struct larder_tiered_info i;
-
-	assert_status(larder_tiered_info(tiers[host], &i), LARDER_OK);
-	return i;
-}
-
-static bool live(void) { return info(A).live && info(B).live; }
-
-static void host_open(size_t host, const char *mode, const char *gap, const char *failure)
-{
-	const struct larder_setting near[] = { { "name", near_names[host] }, { "bytes", "4m" } };
-	const struct larder_setting tier[] = { { "near", "near" }, { "far", "far" }, { "listener", "thread" }, { "keepalive", "50ms" },
-		{ "mode", mode }, { "on-gap", gap }, { "on-failure", failure } };
-
-	if (!*near_names[host]) /* a child of the test opens its parent's */
-		snprintf(near_names[host], sizeof near_names[host], "test-host-%d-%zu", (int)getpid(), host);
-	assert_status(larder_store_open("shm", near, 2, NULL, NULL, &nears[host]), LARDER_OK);
-	fars[host] = store_open(far_url, "prefix", "test:", "timeout", "250ms", "connect-timeout", "250ms", NULL);
-	assert_status(larder_store_open("tiered", tier, 7, find, &host, &tiers[host]), LARDER_OK);
-}
-
-static void hosts_open(const char *mode, const char *gap, const char *failure)
-{
-	if (!*far_url)
-		snprintf(far_url, sizeof far_url, "%s", server.url);
-	host_open(A, mode, gap, failure);
-	host_open(B, mode, gap, failure);
-	await(live(), 5000);
-	cr_assert(live());
-}
 
 static void setup(void)
 {
 	server_start(&server, false);
+	snprintf(far_url, sizeof far_url, "%s", server.url);
 }
 
 static void teardown(void)
 {
-	for (size_t host = 0; host < HOSTS; host++) {
-		larder_store_release(&tiers[host]);
-		larder_store_release(&fars[host]);
-		larder_store_release(&nears[host]);
-		if (*near_names[host])
-			larder_destroy(near_names[host]);
-	}
+	hosts_close();
 	server_end(&server);
 }
 TestSuite(coherence, .init = setup, .fini = teardown, .timeout = 90);
-
-static void put(size_t host, const char *key, const char *value)
-{
-	struct larder_store_key k = key_of("n", key);
-
-	assert_status(larder_store_set(tiers[host], &k, value, strlen(value), NULL, NULL), LARDER_OK);
-}
-
-static const char *look_in(struct larder_store *store, const char *key)
-{
-	static char data[8][64];
-	static unsigned turn;
-	char *text = data[turn++ % 8];
-	struct larder_store_key k = key_of("n", key);
-	struct larder_buffer value = { .data = text, .capacity = 50 };
-	enum larder_status status = larder_store_get(store, &k, 0, &value, NULL);
-
-	if (status == LARDER_OK)
-		text[value.length] = '\0';
-	else
-		snprintf(text, 32, "(%d)", (int)status);
-	return text;
-}
-static const char *look(size_t host, const char *key) { return look_in(tiers[host], key); }
-static bool holds(size_t host, const char *key, const char *value) { return !strcmp(look(host, key), value); }
-#define assert_holds(host, key, value) cr_assert_str_eq(look(host, key), value)
-/* Soon: within what the manual says a change needs to be heard. */
-#define assert_soon(host, key, value) do { \
-	await(holds(host, key, value), 500); \
-	assert_holds(host, key, value); \
-} while (0)
 
 /* ---- While all is well -------------------------------------------------------------------------------------------------- */
 
@@ -436,14 +356,14 @@ Test(coherence, a_killed_listener_is_followed_and_nothing_unheard_is_believed)
 	waitpid(child, NULL, 0);
 }
 
-Test(coherence, a_cluster_is_refused_with_the_remedy)
+Test(coherence, reading_from_replicas_is_refused_with_the_remedy)
 {
 	const struct larder_setting near[] = { { "bytes", "2m" } };
 	const struct larder_setting tier[] = { { "near", "near" }, { "far", "far" }, { "listener", "thread" } };
 	size_t host = A;
 
 	assert_status(larder_store_open("memory", near, 1, NULL, NULL, &nears[A]), LARDER_OK);
-	fars[A] = store_open("redis+cluster://127.0.0.1:1", NULL);
+	fars[A] = store_open("redis+cluster://127.0.0.1:1", "replica-reads", "yes", NULL);
 	assert_status(larder_store_open("tiered", tier, 3, find, &host, &tiers[A]), LARDER_INVALID);
-	cr_assert(strstr(larder_message(), "near-ttl"), "%s", larder_message());
+	cr_assert(strstr(larder_message(), "replica-reads = no"), "%s", larder_message());
 }
