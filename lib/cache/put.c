@@ -324,7 +324,11 @@ static enum put_step put_once(struct actor *a, struct put *put, enum larder_stat
 		/* What makes an add or a first increment true is that the key is absent in this generation, not in the next one. */
 		if (!put->live && generation_present(namespace_generation(a->region, put->key.ns)) != generation)
 			return STEP_AGAIN;
-		draft_complete(a, put, put->live ? &f : NULL, unlikely(put->same_age) && put->live ? entry_generation(&f.entry) : generation);
+		if (unlikely(put->dated))
+			generation = put->as_of;
+		else if (unlikely(put->same_age) && put->live)
+			generation = entry_generation(&f.entry);
+		draft_complete(a, put, put->live ? &f : NULL, generation);
 		return put_write_found(a, put, &f, found, status);
 	}
 }

@@ -36,6 +36,8 @@ struct put {
 	bool raw;             /* decide() is shown what is found whatever its life is */
 	bool own_times;       /* decide() sets stamp, created and expiry of the draft */
 	bool same_age;        /* what replaces an entry is of its generation */
+	bool dated;           /* it is of generation as_of, which was the present one when the caller began */
+	uint32_t as_of;
 	bool fresh_tags;      /* the draft's tags carry the clock of this change */
 	bool lease;           /* not a set of the caller's: not counted as one, and not to be evicted soon */
 	struct draft draft;   /* value, kind and fields; the rest is filled in here */

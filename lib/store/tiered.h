@@ -68,6 +68,12 @@ static inline bool tier_is_heard(const struct tier *tier)
 	return stream_state(load_acquire(tier_word(&tier->words, TIER_STREAM))) != STREAM_NEVER; /* STREAM (acquire) */
 }
 
+/* Can there be writes in the queue of another process? */
+static inline bool tier_queues_of_others(const struct tier *tier)
+{
+	return load_acquire(tier_word(&tier->words, TIER_QUEUES)) > (tier->queue ? 1 : 0);
+}
+
 struct tier *tier_of(struct larder_store *store); /* NULL: of another kind */
 
 /* The time to live and flags that a value with these options is to have near: the namespace's default made explicit, and

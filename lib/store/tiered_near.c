@@ -115,40 +115,86 @@ bool near_owner_lives(struct near *near, uint32_t owner)
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-enum larder_status near_peek(struct near *near, const struct near_key *k, struct near_state *state)
+static enum larder_status peek(struct near *near, const struct near_key *k, uint32_t flags, struct near_state *state)
 {
 	struct larder_meta meta;
 	size_t length;
-	enum larder_status status = larder_get_with(near->cache, k->ns, k->bytes, k->count, NULL, 0, &length, LARDER_NO_COUNT, &meta);
+	uint32_t generation = generation_present(namespace_generation(&near->cache->region, k->ns)); /* loaded first */
+	enum larder_status status = larder_get_with(near->cache, k->ns, k->bytes, k->count, NULL, 0, &length, LARDER_NO_COUNT | flags, &meta);
 
-	if (status != LARDER_OK && status != LARDER_SHORT)
+	if (status != LARDER_OK && status != LARDER_SHORT && status != LARDER_STALE)
 		return status < 0 ? status : LARDER_MISS;
 	uint32_t marks = length == 0 ? meta.user_flags & NEAR_MARKS : meta.user_flags & NEAR_DIRTY;
 	bool fetched = length ? meta.user_flags & NEAR_ABSENT : marks == NEAR_HOLD || marks == NEAR_ABSENT;
 	*state = (struct near_state){ .version = meta.version, .marks = marks, .owner = marks & NEAR_HOLD ? meta.user_flags & ~NEAR_MARKS : 0,
 		.user_flags = meta.user_flags & ~NEAR_MARKS, .fetched = fetched && !(marks & NEAR_DIRTY), .ttl_left_ms = meta.ttl_left_ms,
-		.created_at_ms = meta.created_at_ms, .value_bytes = length };
+		.created_at_ms = meta.created_at_ms, .generation = generation, .value_bytes = length };
 	return LARDER_OK;
+}
+
+enum larder_status near_peek(struct near *near, const struct near_key *k, struct near_state *state) { return peek(near, k, 0, state); }
+
+enum larder_status near_peek_hidden(struct near *near, const struct near_key *k, struct near_state *state)
+{
+	return peek(near, k, LARDER_ALLOW_STALE, state);
+}
+
+static enum larder_status put_marked(struct near *near, const struct near_key *k, struct put *put, uint32_t marks, const void *value,
+		size_t value_bytes, struct larder_result *result)
+{
+	put->draft.extras |= marks & NEAR_DIRTY || (marks & NEAR_GONE) == NEAR_GONE ? EXTRA_KEPT : 0;
+	enum larder_status status = set_call(near->cache, k->ns, k->bytes, k->count, value, value_bytes, put);
+	if (result)
+		*result = put->result;
+	return status;
+}
+
+static enum larder_status put_make(struct near *near, uint64_t version, uint32_t marks, const struct larder_set_options *options,
+		struct put *put)
+{
+	struct larder_set_options o = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+
+	o.mode = version ? LARDER_CAS : LARDER_SET;
+	o.version = version;
+	o.user_flags |= marks;
+	return put_options(near->cache, &o, put);
 }
 
 enum larder_status near_put(struct near *near, const struct near_key *k, uint64_t version, uint32_t marks, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
-	struct larder_set_options o = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+	struct put put;
+	enum larder_status status = put_make(near, version, marks, options, &put);
+
+	put.same_age = version != 0; /* no younger than what it replaces: if that is hidden, so is this */
+	return status ? status : put_marked(near, k, &put, marks, value, value_bytes, result);
+}
+
+enum larder_status near_fill(struct near *near, const struct near_key *k, const struct near_state *state, uint32_t marks, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
+{
+	struct put put;
+	enum larder_status status = put_make(near, state->version, marks, options, &put);
+
+	put.dated = true;
+	put.as_of = state->generation;
+	return status ? status : put_marked(near, k, &put, marks, value, value_bytes, result);
+}
+
+bool near_unhide(struct near *near, const struct near_key *k)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	struct near_state state;
 	struct put put;
 
-	o.mode = version ? LARDER_CAS : LARDER_SET;
-	o.version = version;
-	o.user_flags |= marks;
-	enum larder_status status = put_options(near->cache, &o, &put);
-	if (status)
-		return status;
-	put.same_age = version != 0; /* no younger than what it replaces: if that is hidden, so is this */
-	put.draft.extras |= marks & NEAR_DIRTY ? EXTRA_KEPT : 0;
-	status = set_call(near->cache, k->ns, k->bytes, k->count, value, value_bytes, &put);
-	if (result)
-		*result = put.result;
-	return status;
+	if (near_peek_hidden(near, k, &state) || state.fetched || state.marks)
+		return false;
+	o.ttl_ms = NEAR_GONE_MS;
+	if (put_make(near, state.version, NEAR_GONE, &o, &put))
+		return false;
+	put.raw = true; /* a CAS of what is hidden */
+	enum larder_status status = put_marked(near, k, &put, NEAR_GONE, "", 0, NULL);
+	return status == LARDER_OK || status == LARDER_CHANGED;
 }
 
 static enum larder_status hold(struct near *near, const struct near_key *k, enum larder_set_mode mode, int64_t hold_ms, uint64_t *version)

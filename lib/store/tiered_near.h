@@ -15,8 +15,9 @@
  * that it saw (or held) before it began.  Any set, delete, flush or invalidation in between makes that CAS fail, so nothing old
  * overwrites what is new or survives its deletion.  A HOLD makes "absent" a version: without it two absences look alike.
  * What is DIRTY was accepted and is not yet far: it stays, and is read, until it is far or a newer write is there.  So the listener's
- * flushes pass it by (EXTRA_KEPT).  An entry that replaces a version is of its generation: what a dirty one leaves behind when it
- * is far is hidden if a flush has come between.
+ * flushes pass it by (EXTRA_KEPT), and GONE as well, which older writes are to see: nothing is believed by it.  An entry that replaces a
+ * version is of its generation: what a dirty one leaves behind when it is far is hidden if a flush has come between.  What was filled in
+ * place of what is gone is hidden like any value; whoever finds it so makes it GONE again (but for on-gap = drop, which forgets).
  * A crash leaves a HOLD: its time is bounded, and whoever meets it asks whether its owner lives.
  */
 #ifndef LARDER_STORE_TIERED_NEAR_H
@@ -32,6 +33,7 @@
 #define NEAR_GONE (NEAR_HOLD | NEAR_ABSENT)
 #define NEAR_MARKS (NEAR_DIRTY | NEAR_ABSENT | NEAR_HOLD)
 #define NEAR_STUCK 8u
+#define NEAR_GONE_MS 60000 /* an older write does not wait in a queue for longer than this after its newer one was made */
 
 struct near {
 	struct larder *cache;
@@ -54,6 +56,7 @@ struct near_state {
 	uint32_t user_flags; /* without marks */
 	bool fetched;        /* it came from the far store to where nothing was, or is about to */
 	int64_t ttl_left_ms, created_at_ms;
+	uint32_t generation; /* of the namespace, before it was looked at */
 	size_t value_bytes;
 };
 
@@ -71,6 +74,8 @@ static inline enum larder_status near_key_of(struct near *near, const struct lar
 
 /* LARDER_OK: there is something, described in *state; LARDER_MISS; a failure. */
 enum larder_status near_peek(struct near *near, const struct near_key *k, struct near_state *state);
+/* The same, also of what a soft flush has hidden. */
+enum larder_status near_peek_hidden(struct near *near, const struct near_key *k, struct near_state *state);
 
 /* Reads the value, or whatever else is there. */
 static inline enum larder_status near_read(struct near *near, const struct near_key *k, uint32_t flags, struct larder_buffer *value,
@@ -105,6 +110,12 @@ bool near_owner_lives(struct near *near, uint32_t owner);
  * LARDER_OK and result->version; LARDER_CHANGED, LARDER_MISS: that version is not there any more; a failure. */
 enum larder_status near_put(struct near *near, const struct near_key *k, uint64_t version, uint32_t marks, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result);
+/* Puts a value that was asked for after near_peek() had given *state in its place.  It is as old as that look: what was flushed
+ * since does not come back by it. */
+enum larder_status near_fill(struct near *near, const struct near_key *k, const struct near_state *state, uint32_t marks, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result);
+/* A hidden value that superseded writes becomes GONE, so that what is fetched in its place still does.  True: look again. */
+bool near_unhide(struct near *near, const struct near_key *k);
 /* Removes what is there in that version, and nothing else. */
 enum larder_status near_take(struct near *near, const struct near_key *k, uint64_t version);
 /* Removes whatever is there but for a dirty entry, and what says that one is gone.  *dirty: there is one. */

@@ -195,7 +195,7 @@ static bool still_wanted(struct tier *tier, struct job *job)
 	struct near_state state;
 	const struct tier_write *w = job->write;
 
-	if (near_peek(&tier->near, &job->k, &state) != LARDER_OK)
+	if (near_peek_hidden(&tier->near, &job->k, &state) != LARDER_OK)
 		return true;
 	if (state.version == w->version)
 		job->options.created_at_ms = state.created_at_ms;

@@ -27,6 +27,7 @@ struct reading {
 	bool has_old;
 	bool fetched; /* what is filled takes the place of nothing, or of what was fetched as well */
 	bool gone;    /* the place is that of a write which is far, and stays if there is nothing to fill with */
+	struct near_state place; /* if it is gone: as it was before anybody was asked */
 };
 
 /* May entries be believed without asking?  Not while changes of others cannot be heard, but for the time that was allowed. */
@@ -71,8 +72,9 @@ static void fill(struct reading *r, uint64_t version, enum larder_status status)
 	far.ttl_ms = r->meta->ttl_left_ms;
 	far.user_flags = r->meta->user_flags;
 	tier_options_near(r->tier, &far, &o);
-	status = near_put(&r->tier->near, &r->k, version, r->fetched && r->value->length ? NEAR_ABSENT : 0, r->value->data, r->value->length,
-			&o, &result);
+	uint32_t marks = r->fetched && r->value->length ? NEAR_ABSENT : 0;
+	status = r->gone ? near_fill(&r->tier->near, &r->k, &r->place, marks, r->value->data, r->value->length, &o, &result)
+			: near_put(&r->tier->near, &r->k, version, marks, r->value->data, r->value->length, &o, &result);
 	if (status == LARDER_OK)
 		r->meta->version = result.version;
 	else if (status < 0)
@@ -85,7 +87,7 @@ static enum larder_status give_old(struct reading *r, uint64_t version)
 
 	o.ttl_ms = FALLBACK_MS;
 	o.user_flags = r->meta->user_flags & ~NEAR_MARKS;
-	if (version)
+	if (version && !r->gone)
 		(void)near_put(&r->tier->near, &r->k, version, r->old.length ? NEAR_ABSENT : 0, r->old.data, r->old.length, &o, NULL);
 	enum larder_status status = larder_buffer_take(r->value, r->old.length);
 	if (status == LARDER_OK && r->old.length)
@@ -147,10 +149,13 @@ static enum look look(struct reading *r, enum larder_status *status)
 		return LOOK_DONE;
 	}
 	r->fetched = !r->gone;
+	r->place = state;
 	if (r->gone) {
 		version = state.version; /* without a hold: it would hide what is gone */
 	} else if (*status == LARDER_MISS) {
 		keep_old(r);
+		if (tier_queues_of_others(r->tier) && near_unhide(near, &r->k))
+			return LOOK_AGAIN;
 		*status = near_hold(near, &r->k, tier_hold_ms(r->tier), &version);
 	} else if (*status == LARDER_OK && !near_owner_lives(near, state.owner)) {
 		version = state.version;
@@ -194,10 +199,13 @@ static cold enum larder_status get_untrusted(struct reading *r)
 	uint64_t version = 0;
 	enum larder_status seen = near_peek(near, &r->k, &state);
 
+	if (seen == LARDER_MISS && tier_queues_of_others(r->tier) && near_unhide(near, &r->k))
+		seen = near_peek(near, &r->k, &state);
 	if (seen == LARDER_OK && state.marks & NEAR_DIRTY)
 		return state.marks & NEAR_ABSENT ? LARDER_MISS : read_value(r);
 	r->gone = state.marks == NEAR_GONE;
 	r->fetched = seen == LARDER_MISS || state.fetched;
+	r->place = state;
 	if (seen == LARDER_OK)
 		version = state.version;
 	else if (seen == LARDER_MISS && near_hold(near, &r->k, tier_hold_ms(r->tier), &version) != LARDER_OK)
@@ -299,7 +307,8 @@ static bool mget_near(struct tier *tier, uint32_t flags, struct larder_store_ite
 	bool gone = (marks & NEAR_GONE) == NEAR_GONE;
 	if ((marks & NEAR_ABSENT && !gone) || !tier->read_through)
 		return item->status == LARDER_MISS;
-	if (item->status == LARDER_MISS && !gone && near_peek(&tier->near, k, &state) == LARDER_MISS)
+	if (item->status == LARDER_MISS && !gone && near_peek(&tier->near, k, &state) == LARDER_MISS
+			&& !(tier_queues_of_others(tier) && near_unhide(&tier->near, k)))
 		(void)near_hold(&tier->near, k, tier_hold_ms(tier), version);
 	return false;
 }

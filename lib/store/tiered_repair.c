@@ -9,7 +9,6 @@
 #include "store/tiered_flight.h"
 
 #define PATIENCE_MS 250 /* with a process that was stopped in the middle of a write */
-#define GONE_MS 60000   /* an older write does not wait in a queue for longer than this after its newer one was made */
 #define NEWER_MS 100    /* times are of a coarse clock, rounded, and taken before the entry appears: what we wrote ourselves is not newer */
 
 /* One dirty entry, copied. */
@@ -96,9 +95,9 @@ static enum larder_status near_bury(struct tier *tier, const struct near_key *k,
 {
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
 
-	if (load_acquire(tier_word(&tier->words, TIER_QUEUES)) <= (tier->queue && in_turn ? 1 : 0))
+	if (!(in_turn ? tier_queues_of_others(tier) : load_acquire(tier_word(&tier->words, TIER_QUEUES)) > 0))
 		return near_take(&tier->near, k, version);
-	o.ttl_ms = GONE_MS;
+	o.ttl_ms = NEAR_GONE_MS;
 	return near_put(&tier->near, k, version, NEAR_GONE, "", 0, &o, NULL);
 }
 

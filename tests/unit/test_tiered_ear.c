@@ -431,3 +431,43 @@ Test(tiered_ear, what_is_dirty_and_too_large_for_one_entry_is_read_after_a_recon
 	cr_assert_arr_eq(value.data, large, sizeof large);
 	free(value.data);
 }
+
+static bool far_is_new(void) { return !strcmp(look(far_beneath, "k"), "new"); }
+
+/* The older of two writes waits in one queue, the newer is far already, and then changes are heard anew. */
+Test(tiered_ear, what_was_superseded_does_not_rise_when_the_listener_begins_anew)
+{
+	const char *gaps[] = { "on-gap=bound:10s", "on-gap=drop", "on-gap=bound:10s" };
+
+	for (unsigned i = 0; i < 3; i++) {
+		TIER("listener=thread", "keepalive=50ms", "mode=write-behind", "delay=1500ms", gaps[i]);
+		struct larder_store *other = far_tier((const char *const[]){ "listener=others", "mode=write-behind", "delay=1ms", NULL });
+		cr_assert(within_ms(2000, live));
+		ok(put(tier, "wake", "it"));
+		far_sleep_us(50000);
+		ok(put(tier, "k", "old"));
+		ok(put(other, "k", "new"));
+		cr_assert(within_ms(1000, far_is_new));
+		if (i == 2) { /* and was fetched again, which the listener hides */
+			holds(other, "k", "new");
+			holds(near_store, "k", "new");
+		}
+		reconnect();
+		holds(near_store, "k", i == 2 ? "(1)" : "");
+		cr_assert_geq(info().queue_here, 1);
+		holds(other, "k", "new");
+		holds(other, "k", "new");
+		ok(larder_store_drain(tier, 5000));
+		holds(far_beneath, "k", "new");
+		holds(tier, "k", "new");
+		far_change("n", "k", "another host's");
+		cr_assert(within_ms(1000, heard_all));
+		holds(tier, "k", "another host's");
+		holds(near_store, "k", "another host's"); /* what is fetched in place of what is gone is kept */
+		larder_store_release(&other);
+		larder_store_release(&tier);
+		store_release(&far_link->opened, 0);
+		ok(larder_store_delete(near_store, K("k")));
+		ok(larder_store_delete(far_beneath, K("k")));
+	}
+}
