@@ -23,16 +23,18 @@
 #define BACK_OFF_MAX_MS 1000
 #define BYTES_BITS 40u    /* of `fill`: how many writes above, their bytes below */
 
+/* Small: what it takes to accept a write is to fill lines of memory that the thread had last. */
 struct tier_write {
 	struct cds_wfcq_node node;
 	struct word handed;   /* from the one who accepts it to the one who takes it from the queue */
 	const struct larder_name *name;
 	uint64_t version;     /* of its dirty entry near */
 	int64_t accepted_ms;
-	struct larder_set_options options;
+	int64_t ttl_ms, expires_at_ms;
+	uint32_t flags, user_flags, jitter_percent, grace_ms, cost_us; /* of its options; tags are the caller's, and no set with tags comes here */
 	uint32_t ns;
-	bool remove;
 	uint32_t key_bytes;
+	bool remove;
 	size_t value_bytes;
 	char bytes[];
 };
@@ -202,13 +204,25 @@ static bool still_wanted(struct tier *tier, struct job *job)
 	return state.version == w->version || state.fetched;
 }
 
+static void options_of(const struct tier_write *w, struct larder_set_options *o)
+{
+	o->ttl_ms = w->ttl_ms;
+	o->expires_at_ms = w->expires_at_ms;
+	o->flags = w->flags;
+	o->user_flags = w->user_flags;
+	o->jitter_percent = w->jitter_percent;
+	o->grace_ms = w->grace_ms;
+	o->cost_us = w->cost_us;
+}
+
 /* As it stands now: some of its time to live is over.  For those who ask which of two values is newer it is as old as it is near. */
 static void job_make(struct job *job, struct tier_write *w, struct larder_store_write *out)
 {
 	int64_t late_ms = clock_coarse_ms() - w->accepted_ms;
 
-	*job = (struct job){ .write = w, .k = { .ns = w->ns, .bytes = w->bytes, .count = w->key_bytes }, .options = w->options };
-	bool over = w->options.ttl_ms > 0 && w->options.ttl_ms <= late_ms;
+	*job = (struct job){ .write = w, .k = { .ns = w->ns, .bytes = w->bytes, .count = w->key_bytes }, .options = LARDER_SET_OPTIONS_INIT };
+	options_of(w, &job->options);
+	bool over = w->ttl_ms > 0 && w->ttl_ms <= late_ms;
 	if (job->options.ttl_ms > 0)
 		job->options.ttl_ms -= late_ms;
 	job->options.created_at_ms = clock_wall_ms() - late_ms;
@@ -507,7 +521,13 @@ void tier_queue_put(struct tier_queue *q, struct tier_write *w, const struct nea
 	w->ns = k->ns;
 	w->version = version;
 	w->remove = !options;
-	w->options = options ? *options : (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
+	w->ttl_ms = options ? options->ttl_ms : LARDER_TTL_NONE;
+	w->expires_at_ms = options ? options->expires_at_ms : 0;
+	w->flags = options ? options->flags : 0;
+	w->user_flags = options ? options->user_flags : 0;
+	w->jitter_percent = options ? options->jitter_percent : 0;
+	w->grace_ms = options ? options->grace_ms : 0;
+	w->cost_us = options ? options->cost_us : 0;
 	w->accepted_ms = clock_coarse_ms();
 	store_release(&w->handed, 1); /* HANDED (release): the queue orders as much; here it is said where everybody can see it */
 	cds_wfcq_node_init(&w->node);

@@ -279,6 +279,8 @@ static enum larder_status write_blind(struct tier *tier, const struct larder_sto
 	enum tier_mode mode = (enum tier_mode)tier->mode[key->ns->index];
 	enum larder_status status = LARDER_UNSUPPORTED;
 
+	if (options && options->tag_count) /* its names are the caller's, and only the far store can keep them */
+		return LARDER_UNSUPPORTED;
 	if (mode == TIER_WRITE_BEHIND)
 		status = write_behind(tier, key, k, value, value_bytes, options, remove, result);
 	if (status != LARDER_UNSUPPORTED || (mode != TIER_WRITE_BEHIND && !is_dirty(tier, k)))

@@ -588,6 +588,29 @@ Test(tiered_queue, a_process_stopped_in_the_middle_of_a_write_delays_others_once
 	end(child);
 }
 
+Test(tiered_queue, a_set_with_tags_is_not_queued_for_its_names_are_the_callers)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	char name[] = "green";
+	const char *tags[] = { name };
+
+	TIER("mode=write-behind", "delay=1s");
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "k", "untagged")); /* older, and still queued */
+	o.tags = tags;
+	o.tag_count = 1;
+	ok(larder_store_set(tier, K("k"), "tagged", 6, &o, NULL));
+	memset(name, 'x', 5);
+	tags[0] = NULL;
+	holds(far_beneath, "k", "tagged");
+	holds(tier, "k", "tagged");
+	ok(larder_store_drain(tier, 5000));
+	holds(far_beneath, "k", "tagged");
+	ok(larder_tag_invalidate(larder_store_cache(far_beneath), "green"));
+	holds(far_beneath, "k", "(1)");
+}
+
 Test(tiered_queue, an_increment_comes_after_the_set_it_builds_on)
 {
 	int64_t sum;
