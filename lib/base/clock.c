@@ -11,6 +11,8 @@
 #endif
 #include "base/clock.h"
 
+#include "base/sync.h"
+
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -81,3 +83,29 @@ int64_t clock_monotonic_of_wall(int64_t wall_ms)
 {
 	return clock_precise_ms() + (wall_ms - clock_wall_ms());
 }
+
+#if defined(__x86_64__) && !defined(LARDER_NO_TICKS)
+static bool ticks_are_time(void)
+{
+	char name[16] = "";
+	int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ssize_t n = read(fd, name, sizeof name - 1);
+	(void)close(fd);
+	return n > 0 && strcmp(name, "tsc\n") == 0;
+}
+
+uint64_t clock_ticks_span(void)
+{
+	static struct word32 answer; /* 0: not asked yet */
+	uint32_t known = word32_load_hint(&answer);
+	if (known == 0) {
+		known = ticks_are_time() ? 1 : 2;
+		word32_store_hint(&answer, known);
+	}
+	return known == 1 ? CLOCK_TICKS_SPAN : 0;
+}
+#else
+uint64_t clock_ticks_span(void) { return 0; }
+#endif

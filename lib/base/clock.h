@@ -35,6 +35,19 @@ static inline int64_t clock_precise_ms(void) { return clock_read_ms(CLOCK_MONOTO
 /* Since 1970. */
 static inline int64_t clock_wall_ms(void) { return clock_read_ms(CLOCK_REALTIME); }
 
+/*
+ * The processor's own counter, where the kernel itself keeps time by it: so it runs at one speed, on all processors alike, and does not
+ * stop.  What is known to have happened less than CLOCK_TICKS_SPAN ago (a millisecond at 1 GHz, less on faster ones) needs no clock:
+ * reading the counter costs a get 2 ns, the coarse clock 45.  clock_ticks_span() is 0 where it is not to be trusted.
+ */
+#define CLOCK_TICKS_SPAN (UINT64_C(1) << 20)
+#if defined(__x86_64__) && !defined(LARDER_NO_TICKS)
+static inline uint64_t clock_ticks(void) { return __builtin_ia32_rdtsc(); }
+#else
+static inline uint64_t clock_ticks(void) { return 0; }
+#endif
+uint64_t clock_ticks_span(void);
+
 /* What to add to this process's monotonic clock to get that of the initial time namespace; 0 where it cannot be known.
  * Reads /proc: once at attach, and in a forked child, which may be the first of a new namespace. */
 int64_t clock_offset_ms(void);

@@ -36,6 +36,10 @@ static inline word_pair pair_lanes(word_pair p)
 	return _mm_unpacklo_epi64(p, p);
 }
 static inline bool pair_is_zero(word_pair p) { return _mm_movemask_epi8(_mm_cmpeq_epi8(p, _mm_setzero_si128())) == 0xffff; }
+static inline uint32_t pair_low32(word_pair p) { return (uint32_t)_mm_cvtsi128_si32(p); }
+static inline void *pair_pointer(word_pair p) { return (void *)(uintptr_t)pair_low(p); }
+/* In a vector register, whatever else is done with it. */
+#define pair_keep(p) __asm__("" : "+x"(p))
 static inline word_pair pair_differ(word_pair x, word_pair y) { return _mm_xor_si128(x, y); }
 static inline word_pair pair_or(word_pair x, word_pair y) { return _mm_or_si128(x, y); }
 static inline word_pair pair_and(word_pair x, word_pair y) { return _mm_and_si128(x, y); }

@@ -10,6 +10,7 @@ static void actor_init(struct actor *a, struct larder *cache, struct worker *w)
 	a->self = w->self;
 	a->slot = w->slot_plus_1 - 1;
 	a->random ^= (uint64_t)a->slot << 32 ^ (uint64_t)clock_precise_ms() ^ (uint64_t)(uintptr_t)a;
+	a->clock.span = clock_ticks_span();
 	watch_begin(a);
 }
 

@@ -26,6 +26,7 @@ static void lens_point(struct larder *c)
 	uint32_t fields = put_base_fields(&c->region);
 	bool plain = c->crew != NULL && !(c->region.open_flags & LARDER_GUARD) && !(fields & FIELD_CHECKSUM);
 	lens_set(&c->lens, &c->region, plain ? c->crew_id : LENS_CLOSED, fields);
+	frequency_follow(&c->region);
 }
 
 enum larder_status larder_open_with(const char *name, const struct larder_options *options, struct larder **cache)

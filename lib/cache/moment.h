@@ -7,6 +7,7 @@
 #define LARDER_CACHE_MOMENT_H
 
 #include "base/clock.h"
+#include "shm/actor.h"
 #include "shm/namespace.h"
 #include "shm/tag.h"
 
@@ -17,6 +18,22 @@ static inline uint64_t moment_of(const struct region *r, int64_t monotonic_ms)
 }
 static inline uint64_t moment_coarse(const struct region *r) { return moment_of(r, clock_coarse_ms()); }
 static inline uint64_t moment_precise(const struct region *r) { return moment_of(r, clock_precise_ms()); }
+
+/* The coarse moment that this actor has read less than CLOCK_TICKS_SPAN ago; 0 if it has not. */
+static inline uint64_t moment_known(const struct actor *a)
+{
+#ifdef LARDER_ABLATE_CLOCK
+	return 1;
+#endif
+	return likely(clock_ticks() - a->clock.ticks < a->clock.span) ? a->clock.moment : 0;
+}
+/* The coarse moment, or that: at most a millisecond more behind than CLOCK_COARSE_LAG_MS allows for, see base/clock.h. */
+uint64_t moment_quick_slow(struct actor *a);
+static inline uint64_t moment_quick(struct actor *a)
+{
+	uint64_t known = moment_known(a);
+	return likely(known != 0) ? known : moment_quick_slow(a);
+}
 
 static inline int64_t moment_wall(const struct region *r, uint64_t moment)
 {

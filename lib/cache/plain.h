@@ -29,7 +29,7 @@ static inline __attribute__((always_inline)) void plain_write(struct actor *a, c
 	uint64_t reuse = entry_reopen(shm);
 	unsigned char *p = (unsigned char *)shm + l->key_offset;
 	if (l->fields & FIELD_STAMP) {
-		uint64_t created = moment_coarse(a->region);
+		uint64_t created = moment_quick(a);
 		bytes_store64(shm->body, put_stamp(a, created));
 		bytes_store64(shm->body + 8, created >> 16 << TIME_BITS);
 	}

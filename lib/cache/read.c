@@ -230,68 +230,90 @@ enum larder_status read_known(struct larder *cache, uint32_t ns, const void *key
 /* ---- The plain get ------------------------------------------------------------------------------------------------------------------ */
 
 #ifdef LARDER_PAIRS
-/* False: there is more to it, such as a clock to be looked at. */
-static cold bool plain_lives(const struct larder *cache, const unsigned char *entry)
+/* True if the calling thread may begin a call by the plain way. */
+static inline bool plain_ready(const struct larder *cache)
 {
-	/* The word with the expiry is the second after the head: lens.head_mask lets FIELD_EXPIRES pass only behind a stamp. */
-	return !moment_passed(&cache->region, bytes_load64(entry + 16) & TIME_MASK);
+	const struct lens *l = &cache->lens;
+	if (unlikely(worker_cache.handle_id != l->ready))
+		return false;
+	compiler_barrier();
+	return likely(worker_cache.worker->ready == l->ready) && likely(load_acquire(l->state) == 0);
+}
+
+/* What expires has its moment in the second word after the head: lens.head_mask lets FIELD_EXPIRES pass only behind a stamp. */
+static inline bool plain_lives(const struct actor *a, const unsigned char *entry)
+{
+	uint64_t now = moment_known(a);
+	return likely(now != 0) && likely((bytes_load64(entry + 16) & TIME_MASK) > now + CLOCK_COARSE_LAG_MS);
+}
+
+/* The end of a get whose access is due as a sample. */
+static cold void get_sampled(struct larder *cache, struct worker *w, const void *key, size_t key_bytes, size_t value_bytes)
+{
+	uint64_t hash = key_hash(&cache->region, key, (uint32_t)key_bytes, 0, false);
+	watch_access_slow(worker_actor(w), hash, 0, key, key_bytes, TRACE_HIT, value_bytes);
+	hazard_clear(worker_actor(w), HAZARD_READ);
+	call_end(worker_actor(w));
 }
 
 /*
  * The common get, whole: namespace 0, a key of 9 .. 16 bytes in its home bucket, an entry with no more to it than this
- * cache's entries have, a value of 256 bytes at most.  The same steps as get_at_home(), in the same order.  Most of it is
- * computed in pairs and judged at once: see base/pair.h.  False: all is as it was before, look again the general way.
+ * cache's entries have, a value of LENS_VALUE_MAX at most.  The same steps as get_at_home(), in the same order.  What is judged at
+ * once is computed in pairs, what becomes an address in integers, and nothing lives across a call: see base/pair.h.
+ * False: all is as it was, look again another way.
  */
-static inline __attribute__((always_inline)) bool get_plain(struct larder *cache, const unsigned char *key, size_t key_bytes,
-		unsigned char *buffer, size_t capacity, size_t *length)
+static inline __attribute__((always_inline)) bool get_plain(struct larder *cache, const void *key, size_t key_bytes, void *buffer,
+		size_t capacity, word_pair key_kept, word_pair length_kept)
 {
 	const struct lens *l = &cache->lens;
-	const word_pair ready = pair_load(&l->ready);
-	if (unlikely(!pair_is_zero(pair_differ(ready, pair_load(&worker_cache.handle_id)))))
-		return false;
-	compiler_barrier();
 	struct worker *w = worker_cache.worker;
+	struct actor *a = worker_actor(w);
 	struct shm_participant *self = w->self;
-	word_pair odd = pair_differ(ready, pair_load((const void *)&w->ready)); /* what should be 0 */
-	odd = pair_or(odd, pair_load(l->state));
-
-	const word_pair ends = pair_ends(key, key_bytes), flipped = pair_differ(ends, *(const word_pair *)(const void *)l->flip);
+	const word_pair ends = pair_ends(key, key_bytes), flipped = pair_differ(ends, lens_pair(l->flip));
 	const uint64_t hash_word = hash_fold(pair_low(flipped), pair_high(flipped), key_bytes);
 	const word_pair hash = pair_of(hash_word);
 	const struct shm_bucket *home = lens_home(l, hash);
-	uint32_t match = bucket_match_pair(home, pair_lanes(hash)); /* a tag of 0 meets empty slots */
-	if (unlikely(match == 0) || unlikely(!pair_is_zero(odd)))
+	uint32_t match = bucket_match_pair(home, pair_lanes(hash));
+	if (unlikely(match == 0) || unlikely((hash_word & l->rare_mask) == 0))
 		return false;
-	unsigned i = MATCH_SLOT(match);
+	const unsigned i = MATCH_SLOT(match);
 	/* PUBLISH (acquire) */
-	uint64_t slot = load_acquire(&home->slot[i]), place = slot_place(slot);
-	if (unlikely(place >= l->places) || unlikely(slot == SLOT_EMPTY))
+	const uint64_t slot = load_acquire(&home->slot[i]), place = slot_place(slot);
+	if (unlikely(place >= l->places))
 		return false;
-	const unsigned char *entry = l->arena + (place << UNIT_SHIFT), *entry_key = l->keys + (place << UNIT_SHIFT);
+	word_pair odd = pair_of(slot); /* what should be 0 in the end */
+	pair_keep(odd);
 	w->ready = 0; /* until here a signal handler does no harm to us, nor we to it */
 	compiler_barrier();
 	hazard_name_by(self, HAZARD_READ, place);
 	/* HAZARD (acquire): the look after the naming, before anything of the entry. */
-	odd = pair_differ(pair_of(slot), pair_load(&home->slot[i]));
+	odd = pair_differ(odd, pair_load(&home->slot[i]));
 	compiler_barrier();
+	const unsigned char *entry = l->arena + (place << UNIT_SHIFT), *entry_key = l->keys + (place << UNIT_SHIFT);
 	/* PUBLISH (acquire): one load of the head. */
-	const word_pair head = pair_load(entry);
-	odd = pair_or(odd, pair_and(pair_differ(head, pair_load(&l->head[key_bytes - 9])), pair_load(&l->head_mask)));
+	const word_pair head = pair_differ(pair_load(entry), pair_load(&l->head[key_bytes - 9]));
+	odd = pair_or(odd, pair_and(head, lens_pair(l->head_mask)));
 	odd = pair_or(odd, pair_differ(ends, pair_ends(entry_key, key_bytes)));
 	compiler_barrier();
 	/* GENERATION (acquire): loaded after the entry; nothing was ever flushed. */
 	odd = pair_or(odd, pair_load(l->generation));
-	uint64_t told = pair_low(_mm_slli_epi64(head, 64 - HEAD_KEY_SHIFT)) >> (64 - HEAD_KEY_SHIFT); /* length and fields */
-	uint64_t value_bytes = told >> HEAD_VALUE_SHIFT;
-	bool good = likely(pair_is_zero(odd)) && likely(value_bytes <= capacity) && likely(value_bytes <= LENS_VALUE_MAX)
-			&& (likely(!(told & FIELD_EXPIRES)) || likely(plain_lives(cache, entry)));
+	const uint32_t told = pair_low32(head); /* length, and whether it expires: the rest is as it should be */
+	const uint64_t value_bytes = told >> HEAD_VALUE_SHIFT;
+	const bool good = likely(pair_is_zero(odd)) && likely(value_bytes <= capacity)
+			&& (likely(!(told & FIELD_EXPIRES)) || plain_lives(a, entry));
 	if (likely(good)) {
-		bytes_copy(buffer, entry_key + key_bytes, value_bytes);
-		if (length != NULL)
+		size_t *length = pair_pointer(length_kept);
+		if (likely(length != NULL))
 			*length = value_bytes;
-		frequency_use(&cache->region, (struct octet *)(uintptr_t)&home->frequency[i]);
+		if (value_bytes > LENS_VALUE_MAX)
+			__builtin_unreachable(); /* or head would be odd */
+		bytes_copy(buffer, entry_key + key_bytes, value_bytes);
+		frequency_use_or(&cache->region, (struct octet *)(uintptr_t)&home->frequency[i], &a->idle);
 		count_by(self, hits, 1);
-		watch_access(worker_actor(w), hash_word, 0, key, key_bytes, TRACE_HIT, value_bytes);
+		if (unlikely(--a->watch.left == 0)) {
+			get_sampled(cache, w, pair_pointer(key_kept), key_bytes, value_bytes);
+			return true;
+		}
 	}
 	hazard_clear_by(self, HAZARD_READ);
 	compiler_barrier();
@@ -299,25 +321,32 @@ static inline __attribute__((always_inline)) bool get_plain(struct larder *cache
 	return good;
 }
 
-static cold enum larder_status get_again(struct larder *cache, const void *key, size_t key_bytes, void *buffer, size_t capacity, size_t *length)
-{
-	return get_call(cache, 0, key, key_bytes, (struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
-}
-
 static __attribute__((noinline)) enum larder_status get_any(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		void *buffer, size_t capacity, size_t *length)
 {
 	return get_call(cache, ns, key, key_bytes, (struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
 }
+/* Looks at the clock, too, so that the next get knows what time it is. */
+static cold enum larder_status get_again(struct larder *cache, const void *key, size_t key_bytes, void *buffer, size_t capacity, size_t *length)
+{
+	if (plain_ready(cache))
+		(void)moment_quick(worker_actor(worker_cache.worker));
+	return get_call(cache, 0, key, key_bytes, (struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
+}
 
 enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		void *buffer, size_t capacity, size_t *length)
 {
-	if (unlikely(ns != 0) || unlikely(cache == NULL) || unlikely(key == NULL) || unlikely(!hash_is_short(key_bytes)))
+	if (unlikely(ns != 0) || unlikely(cache == NULL) || unlikely(!hash_is_short(key_bytes)))
 		return get_any(cache, ns, key, key_bytes, buffer, capacity, length);
-	if (likely(get_plain(cache, key, key_bytes, buffer, capacity, length)))
+	word_pair key_kept = pair_of((uintptr_t)key), length_kept = pair_of((uintptr_t)length);
+	if (unlikely(key == NULL) || unlikely(!plain_ready(cache)))
+		return get_any(cache, 0, key, key_bytes, buffer, capacity, length);
+	pair_keep(key_kept);
+	pair_keep(length_kept);
+	if (likely(get_plain(cache, key, key_bytes, buffer, capacity, key_kept, length_kept)))
 		return LARDER_OK;
-	return get_again(cache, key, key_bytes, buffer, capacity, length);
+	return get_again(cache, pair_pointer(key_kept), key_bytes, buffer, capacity, pair_pointer(length_kept));
 }
 #else
 enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,

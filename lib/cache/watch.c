@@ -4,6 +4,7 @@
 
 #include "cache/moment.h"
 #include "shm/hot.h"
+#include "shm/index.h"
 
 #define OFF_ACCESSES 4096u /* until somebody who does not sample looks again whether he should */
 
@@ -34,6 +35,7 @@ cold void watch_access_slow(struct actor *a, uint64_t hash, uint32_t ns, const v
 	const struct region *r = a->region;
 	if (a->watch.left == 0) {
 		a->watch.left = next_sample(a);
+		frequency_follow(r);
 		hot_see(r, moment_coarse(r), hash, ns, key, key_bytes);
 	}
 	if ((hash & a->watch.trace_mask) == 0)

@@ -26,8 +26,10 @@ struct actor {
 	uint32_t evicted;  /* live entries displaced by this call */
 	uint32_t asked;    /* blocked steps since liveness was last asked */
 	uint64_t work;     /* of eviction, done by this call */
+	struct octet idle; /* frequency_use_or() */
 	bool pressed;      /* this call has walked much and freed nothing: the next victim is emptied whole */
 	uint64_t random;
+	struct { uint64_t moment, ticks, span; } clock; /* moment_quick() */
 	struct {
 		uint32_t left;       /* accesses until the next sample for the hot keys */
 		uint64_t trace_mask; /* which keys are traced */

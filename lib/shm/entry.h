@@ -148,6 +148,9 @@ static inline bool entry_open_hint(struct entry *e, const struct region *r, uint
 /* All of the head but reuse count and value's length. */
 #define HEAD_PLAIN_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT | UINT64_C(0xff))
 
+/* What a value's length of 511 at most does not use. */
+#define HEAD_LONG_MASK (((UINT64_C(1) << (HEAD_VALUE_BITS - 9)) - 1) << (HEAD_VALUE_SHIFT + 9))
+
 /* The usual entry, told from all others by one comparison: COMMITTED, a key of key_bytes, plain, unaligned, no checksum, no
  * extras. */
 #define HEAD_USUAL_MASK (UINT64_C(3) << HEAD_STATUS_SHIFT | ((UINT64_C(1) << HEAD_KEY_BITS) - 1) << HEAD_KEY_SHIFT \
@@ -179,7 +182,7 @@ static inline void bytes_store32(unsigned char *p, uint32_t v) { memcpy(p, &v, s
  * guessed: a store whose address waits for the length keeps back the gets that come after it (+ 45 ns). */
 static inline __attribute__((always_inline)) void bytes_copy(unsigned char *to, const unsigned char *from, uint64_t bytes)
 {
-	if (unlikely(bytes > 256)) {
+	if (unlikely(bytes > 511)) {
 		memcpy(to, from, bytes);
 		return;
 	}

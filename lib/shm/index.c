@@ -12,25 +12,30 @@ cold void slot_damaged(struct actor *a) { count(a, damage, 1); }
 
 /* ---- Use --------------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t tick_now(const struct region *r)
+static uint8_t used_in(uint32_t tick, uint32_t octet)
 {
-	return (uint32_t)((load_hint(&region_super(r)->seals) >> r->tick_shift) % YOUNG_TICKS);
+	if (octet < FREQUENCY_YOUNG)
+		return (uint8_t)(octet + (octet < FREQUENCY_MAX));
+	uint32_t age = (tick + YOUNG_TICKS - (octet - FREQUENCY_YOUNG)) % YOUNG_TICKS;
+	bool ahead = age == YOUNG_TICKS - 1; /* born in the tick after this one, which others know of already */
+	return age < RIPE_TICKS || ahead ? (uint8_t)octet : 1;
+}
+
+/* The table is this process's own, and a hint: threads that fill it in at once for two ticks leave a mixture until the next. */
+cold void frequency_follow_slow(const struct region *r)
+{
+	struct region *own = (struct region *)(uintptr_t)r;
+	uint64_t tick = frequency_tick(r);
+	for (uint32_t octet = 0; octet < 256; octet++)
+		octet_store_hint(&own->used[octet], used_in((uint32_t)(tick % YOUNG_TICKS), octet));
+	store_hint(&own->used_at, tick + 1);
 }
 
 /* In main everything counts at once: it has been there before. */
 uint8_t frequency_newborn(const struct region *r, unsigned pool)
 {
-	return pool == POOL_MAIN ? 0 : (uint8_t)(FREQUENCY_YOUNG + tick_now(r));
-}
-
-void frequency_use_young(const struct region *r, struct octet *f)
-{
-	uint8_t born = octet_load_hint(f);
-	if (born < FREQUENCY_YOUNG)
-		return; /* it was another one's until just now */
-	uint32_t age = (tick_now(r) + YOUNG_TICKS - (born - FREQUENCY_YOUNG)) % YOUNG_TICKS;
-	if (age >= RIPE_TICKS)
-		octet_store_hint(f, 1);
+	frequency_follow(r);
+	return pool == POOL_MAIN ? 0 : (uint8_t)(FREQUENCY_YOUNG + frequency_tick(r) % YOUNG_TICKS);
 }
 
 /* ---- get -------------------------------------------------------------------------------------------------------------------- */

@@ -62,24 +62,42 @@ static inline struct word *probe_slot(const struct key *k, unsigned at) { return
 static inline struct octet *probe_frequency(const struct key *k, unsigned at) { return &probe_bucket(k, at)->frequency[at % BUCKET_SLOTS]; }
 
 /* Uses of one entry in quick succession say little about the next hour (Johnson and Shasha, 2Q, VLDB 1994): of one in the small
- * pool they count from when it is ripe.  Hot are those for which this is one load and one comparison. */
+ * pool they count from when it is ripe. */
 static inline uint8_t frequency_of(const struct octet *f)
 {
 	uint8_t now = octet_load_hint(f);
 	return now > FREQUENCY_MAX ? 0 : now;
 }
 uint8_t frequency_newborn(const struct region *r, unsigned pool);
-cold void frequency_use_young(const struct region *r, struct octet *f);
+/* What a use makes of a frequency is told by a table that belongs to one tick: among entries of which some are young, a branch on
+ * the octet is guessed wrong often.  The first of a tick to come by fills it in. */
+cold void frequency_follow_slow(const struct region *r);
+static inline uint64_t frequency_tick(const struct region *r) { return load_hint(&region_super(r)->seals) >> r->tick_shift; }
+static inline void frequency_follow(const struct region *r)
+{
+	if (unlikely(load_hint(&r->used_at) != frequency_tick(r) + 1))
+		frequency_follow_slow(r);
+}
 static inline void frequency_use(const struct region *r, struct octet *f)
 {
 #ifndef LARDER_ABLATE_FREQUENCY
-	uint8_t now = octet_load_hint(f);
-	if (now < FREQUENCY_MAX)
-		octet_store_hint(f, (uint8_t)(now + 1));
-	else if (unlikely(now > FREQUENCY_MAX))
-		frequency_use_young(r, f);
+	frequency_follow(r);
+	uint8_t now = octet_load_hint(f), next = octet_load_hint(&r->used[now]);
+	if (next != now)
+		octet_store_hint(f, next);
 #else
 	(void)r, (void)f;
+#endif
+}
+/* The same without any branch: what changes nothing is stored to an octet of the caller's own.  The table may be an old one: whoever
+ * calls this follows from time to time. */
+static inline void frequency_use_or(const struct region *r, struct octet *f, struct octet *idle)
+{
+#ifndef LARDER_ABLATE_FREQUENCY
+	uint8_t now = octet_load_hint(f), next = octet_load_hint(&r->used[now]);
+	octet_store_hint(next != now ? f : idle, next);
+#else
+	(void)r, (void)f, (void)idle;
 #endif
 }
 

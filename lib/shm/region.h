@@ -33,6 +33,8 @@ struct region {
 	uint64_t places;
 	uint32_t unit_shift; /* segment = place >> unit_shift */
 	uint32_t tick_shift; /* tick = seals >> tick_shift */
+	struct octet used[256]; /* what a use makes of a frequency, as of tick used_at - 1 (index.h) */
+	struct word used_at;
 	bool read_only;
 	bool huge;
 	bool private; /* LARDER_PRIVATE: a file that never has a name */

@@ -138,6 +138,7 @@ static inline struct larder_info info_now(void)
 static inline void kit_ripen(void)
 {
 	add_hint(&region_super(&cache->region)->seals, (uint64_t)RIPE_TICKS << cache->region.tick_shift);
+	frequency_follow(&cache->region); /* plain gets do it now and then */
 }
 
 static inline void sleep_ms(long ms)

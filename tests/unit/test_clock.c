@@ -25,6 +25,22 @@ Test(clock, the_coarse_one_is_behind_the_precise_one_by_less_than_its_lag)
 	}
 }
 
+/* Short pauses, and one that is longer than the span on the slowest of processors. */
+Test(clock, ticks_pass_as_time_does_where_they_are_trusted)
+{
+	if (clock_ticks_span() == 0)
+		cr_skip("this kernel does not keep time by the processor's counter");
+	for (int i = 0; i < 200; i++) {
+		int64_t before_ns = clock_precise_ns();
+		uint64_t ticks = clock_ticks();
+		(void)usleep(i == 0 ? 100000 : 50);
+		uint64_t passed = clock_ticks() - ticks;
+		int64_t passed_ns = clock_precise_ns() - before_ns;
+		cr_assert(passed >= clock_ticks_span() || passed_ns < 2000000, "%lu ticks in %ld ns", passed, passed_ns);
+		cr_assert(passed < UINT64_MAX / 2, "backwards");
+	}
+}
+
 Test(clock, wall_and_monotonic_lead_back_to_each_other)
 {
 	int64_t now = clock_precise_ms(), wall = clock_wall_ms();

@@ -98,8 +98,8 @@ Test(hash, the_lens_finds_the_home_that_the_index_finds)
 {
 	static struct shm_group index[1000];
 	struct region r = { .geo = { .hash_seed = 3, .groups = 1000 }, .index = index };
-	struct lens lens = { .flip = { hash_flip_first(3), hash_flip_last(3) }, .groups = 1000, .group_bytes = sizeof *index,
-		.home_mask = (GROUP_HOMES - 1) * sizeof(struct shm_bucket), .index = (const unsigned char *)index };
+	struct lens lens = { .flip = { hash_flip_first(3), hash_flip_last(3) }, .groups = { 1000 }, .group_bytes = { sizeof *index },
+		.home_mask = { (GROUP_HOMES - 1) * sizeof(struct shm_bucket) }, .index = { (uintptr_t)index } };
 	for (uint64_t i = 0; i < 10000; i++) {
 		uint64_t words[2] = { i * UINT64_C(0x9e3779b97f4a7c15), i };
 		struct key k = key_make(&r, words, 9 + i % 8, 0, false);

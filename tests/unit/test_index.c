@@ -335,18 +335,24 @@ Test(index, an_entry_decided_once_stays_decided)
 Test(index, uses_of_a_young_entry_count_from_when_it_is_ripe_and_at_every_tick)
 {
 	const struct region *r = &cache->region;
+	struct octet idle;
 	for (unsigned birth = 0; birth < 2 * YOUNG_TICKS; birth++) {
 		struct octet f;
 		octet_store_hint(&f, frequency_newborn(r, POOL_SMALL));
 		for (unsigned tick = 0; tick < RIPE_TICKS; tick++) {
+			frequency_use_or(r, &f, &idle);
 			frequency_use(r, &f);
+			frequency_use_or(r, &f, &idle);
 			cr_assert_eq(frequency_of(&f), 0, "born at %u, %u ticks old", birth, tick);
 			add_hint(&region_super(r)->seals, UINT64_C(1) << r->tick_shift);
 		}
 		frequency_use(r, &f);
 		cr_assert_eq(frequency_of(&f), 1, "born at %u", birth);
-		frequency_use(r, &f);
+		frequency_use_or(r, &f, &idle);
 		cr_assert_eq(octet_load_hint(&f), 2);
+		frequency_use_or(r, &f, &idle);
+		frequency_use_or(r, &f, &idle);
+		cr_assert_eq(octet_load_hint(&f), FREQUENCY_MAX);
 	}
 	cr_assert_eq(frequency_newborn(r, POOL_MAIN), 0);
 }

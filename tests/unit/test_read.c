@@ -33,6 +33,51 @@ Test(read, a_value_of_any_size_up_to_a_segment_reads_back_whole)
 	free(back);
 }
 
+Test(read, a_value_reads_back_whole_by_keys_of_every_length_that_the_plain_way_takes)
+{
+	unsigned char value[600], back[664];
+	for (size_t key_bytes = 8; key_bytes <= 17; key_bytes++)
+		for (size_t bytes = 0; bytes < sizeof value; bytes++) {
+			size_t n = 0;
+			pattern(value, bytes, bytes + key_bytes);
+			memset(back, 0xee, sizeof back);
+			ok(larder_set(cache, 0, "seventeen letters", key_bytes, value, bytes, bytes % 3 == 0 ? 100000 : LARDER_TTL_NONE));
+			ok(larder_get(cache, 0, "seventeen letters", key_bytes, back, bytes, &n));
+			cr_assert(n == bytes && memcmp(value, back, bytes) == 0, "%zu bytes", bytes);
+			cr_assert(back[bytes] == 0xee && back[bytes + 63] == 0xee, "written past %zu bytes", bytes);
+			if (bytes != 0)
+				is(larder_get(cache, 0, "seventeen letters", key_bytes, back, bytes - 1, &n), LARDER_SHORT);
+			cr_assert_eq(n, bytes);
+		}
+}
+
+Test(read, a_moment_known_is_never_further_behind_than_the_coarse_clock_may_be)
+{
+	struct actor *a = kit_actor();
+	uint64_t seen = 0, until = moment_precise(a->region) + 150, known;
+	do {
+		uint64_t before = moment_precise(a->region);
+		known = moment_quick(a);
+		cr_assert(known + CLOCK_COARSE_LAG_MS > before && known <= moment_precise(a->region), "%lu at %lu", known, before);
+		cr_assert_geq(known, seen);
+		seen = known;
+	} while (known < until);
+	kit_release(a);
+}
+
+/* Plain gets in quick succession: what they know of the time is old by then, but not too old. */
+Test(read, a_value_is_not_shown_after_its_expiry_by_gets_that_hardly_ever_look_at_the_clock)
+{
+	char buffer[16];
+	int64_t set = clock_precise_ms(), last = set;
+	ok(larder_set(cache, 0, "expires soon", 12, "v", 1, 80));
+	while (larder_get(cache, 0, "expires soon", 12, buffer, sizeof buffer, NULL) == LARDER_OK)
+		last = clock_precise_ms();
+	cr_assert(clock_precise_ms() - set >= 80, "gone after %ld ms", (long)(clock_precise_ms() - set));
+	cr_assert_lt(last - set, 80 + 50, "still there after %ld ms", (long)(last - set));
+	cr_assert_eq(stat_now().expirations, 1);
+}
+
 Test(read, a_buffer_too_small_gets_nothing_but_the_length)
 {
 	char buffer[8] = "intact.";
