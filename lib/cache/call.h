@@ -21,6 +21,18 @@ struct larder {
 
 static inline struct actor *worker_actor(struct worker *w) { return (struct actor *)w->tail; }
 
+#ifdef LARDER_PAIRS
+/* True if the calling thread may begin a call by a plain way: it is registered, in no call, and the cache is not destroyed. */
+static inline bool call_plain(const struct larder *cache)
+{
+	const struct lens *l = &cache->lens;
+	if (unlikely(worker_cache.handle_id != l->ready))
+		return false;
+	compiler_barrier();
+	return likely(worker_cache.worker->ready == l->ready) && likely(load_acquire(l->state) == 0);
+}
+#endif
+
 enum larder_status call_begin_slow(struct larder *cache, struct actor **actor);
 
 /* LARDER_OK: the call may go on with *actor, and must end with call_end(). */

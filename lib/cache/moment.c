@@ -35,6 +35,7 @@ cold uint64_t moment_quick_slow(struct actor *a)
 {
 	uint64_t ticks = clock_ticks();
 	a->clock.moment = moment_coarse(a->region);
+	compiler_barrier(); /* a signal handler in between leaves the later moment with the earlier ticks */
 	a->clock.ticks = ticks; /* from before: what lies between counts as passed */
 	return a->clock.moment;
 }

@@ -15,7 +15,7 @@ static uint64_t expiry_after(const struct region *r, uint64_t ttl_ms)
 {
 	if (ttl_ms >= (uint64_t)LARDER_TTL_MAX)
 		return 0;
-	return (ttl_ms < 60000 ? moment_precise(r) : moment_coarse(r)) + ttl_ms;
+	return (ttl_ms < TTL_PRECISE ? moment_precise(r) : moment_coarse(r)) + ttl_ms;
 }
 
 /* When the entry expires; 0: never.  One that is given a moment in the past is born expired.  f: what decide() saw, so that

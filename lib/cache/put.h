@@ -64,6 +64,9 @@ enum put_next put_by_mode(struct actor *a, struct put *put, const struct found *
 /* Freezes the counter found, if it is one, and points *value at its digits, so that it can be replaced by what it reads as. */
 void put_thaw_to_digits(struct put *put, const struct found *f, const void **value, uint32_t *value_bytes);
 
+/* Shorter times to live are counted from the precise moment. */
+#define TTL_PRECISE 60000
+
 /* Fields that every entry of this cache has. */
 static inline uint32_t put_base_fields(const struct region *r)
 {
@@ -74,10 +77,14 @@ static inline uint32_t put_base_fields(const struct region *r)
 /* Next version of this participant, with the time in its low 16 bits. */
 static inline uint64_t put_stamp(struct actor *a, uint64_t created)
 {
-	uint64_t number = load_hint(&a->self->versions) + 1;
-	store_release(&a->self->versions, number); /* before it is used: no successor in this slot repeats it */
-	number &= (UINT64_C(1) << VERSION_COUNTER_BITS) - 1;
-	return (((uint64_t)a->slot << VERSION_COUNTER_BITS | number) << 16 | (created & 0xffff)) + (number == 0 && a->slot == 0);
+	struct word *versions = &a->self->versions;
+	uint64_t number = load_hint(versions) + 1;
+	store_release(versions, number); /* before it is used: no successor in this slot repeats it */
+	uint64_t stamp = (number << (64 - VERSION_COUNTER_BITS) >> (48 - VERSION_COUNTER_BITS)) | (uint16_t)created;
+	stamp |= (uint64_t)a->slot << (VERSION_COUNTER_BITS + 16);
+	if (unlikely(stamp == 0))
+		stamp = 1;
+	return stamp;
 }
 
 

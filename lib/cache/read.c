@@ -230,16 +230,6 @@ enum larder_status read_known(struct larder *cache, uint32_t ns, const void *key
 /* ---- The plain get ------------------------------------------------------------------------------------------------------------------ */
 
 #ifdef LARDER_PAIRS
-/* True if the calling thread may begin a call by the plain way. */
-static inline bool plain_ready(const struct larder *cache)
-{
-	const struct lens *l = &cache->lens;
-	if (unlikely(worker_cache.handle_id != l->ready))
-		return false;
-	compiler_barrier();
-	return likely(worker_cache.worker->ready == l->ready) && likely(load_acquire(l->state) == 0);
-}
-
 /* What expires has its moment in the second word after the head: lens.head_mask lets FIELD_EXPIRES pass only behind a stamp. */
 static inline bool plain_lives(const struct actor *a, const unsigned char *entry)
 {
@@ -329,7 +319,7 @@ static __attribute__((noinline)) enum larder_status get_any(struct larder *cache
 /* Looks at the clock, too, so that the next get knows what time it is. */
 static cold enum larder_status get_again(struct larder *cache, const void *key, size_t key_bytes, void *buffer, size_t capacity, size_t *length)
 {
-	if (plain_ready(cache))
+	if (call_plain(cache))
 		(void)moment_quick(worker_actor(worker_cache.worker));
 	return get_call(cache, 0, key, key_bytes, (struct sink){ .buffer = buffer, .capacity = capacity, .length = length });
 }
@@ -340,7 +330,7 @@ enum larder_status larder_get(struct larder *cache, uint32_t ns, const void *key
 	if (unlikely(ns != 0) || unlikely(cache == NULL) || unlikely(!hash_is_short(key_bytes)))
 		return get_any(cache, ns, key, key_bytes, buffer, capacity, length);
 	word_pair key_kept = pair_of((uintptr_t)key), length_kept = pair_of((uintptr_t)length);
-	if (unlikely(key == NULL) || unlikely(!plain_ready(cache)))
+	if (unlikely(key == NULL) || unlikely(!call_plain(cache)))
 		return get_any(cache, 0, key, key_bytes, buffer, capacity, length);
 	pair_keep(key_kept);
 	pair_keep(length_kept);

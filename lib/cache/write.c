@@ -90,19 +90,53 @@ static __attribute__((noinline)) enum larder_status set_any(struct larder *cache
 		const void *value, size_t value_bytes, int64_t ttl_ms)
 {
 	struct put put = { .mode = LARDER_SET, .ttl_ms = ttl_ms };
+#ifdef LARDER_PAIRS
+	if (cache != NULL && call_plain(cache))
+		(void)moment_quick(worker_actor(worker_cache.worker)); /* so that the next plain set knows it */
+#endif
 	return set_call(cache, ns, key, key_bytes, value, value_bytes, &put);
 }
 
-enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+#ifdef LARDER_PAIRS
+static inline bool set_is_plain(const struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const void *value, size_t value_bytes)
+{
+	return likely(ns == 0) && likely(cache != NULL) && likely(hash_is_short(key_bytes)) && likely(value_bytes - 1 < LENS_VALUE_MAX)
+			&& likely(key != NULL) && likely(value != NULL) && likely(call_plain(cache));
+}
+
+static __attribute__((noinline)) enum larder_status set_timed(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms)
 {
-	bool forever = ttl_ms == LARDER_TTL_NONE || ttl_ms == LARDER_TTL_DEFAULT;
-	bool small = hash_is_short(key_bytes) && value_bytes - 1 < LENS_VALUE_MAX;
-	if (likely(ns == 0) && forever && likely(small) && likely(cache != NULL && key != NULL && value != NULL)
-			&& likely(put_plain(cache, key, key_bytes, value, (uint32_t)value_bytes)))
+	if (set_is_plain(cache, ns, key, key_bytes, value, value_bytes) && likely(plain_ttl(worker_actor(worker_cache.worker), &cache->lens, ttl_ms))
+			&& likely(put_plain(cache, key, key_bytes, value, value_bytes, true, ttl_ms)))
 		return LARDER_OK;
 	return set_any(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
 }
+
+static __attribute__((noinline)) enum larder_status set_forever(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		const void *value, size_t value_bytes, int64_t ttl_ms)
+{
+	if (set_is_plain(cache, ns, key, key_bytes, value, value_bytes)
+			&& likely(put_plain(cache, key, key_bytes, value, value_bytes, false, 0)))
+		return LARDER_OK;
+	return set_any(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
+}
+
+/* Two functions, for the sake of fewer instructions in each: see plain.h. */
+enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		const void *value, size_t value_bytes, int64_t ttl_ms)
+{
+	if (ttl_ms == LARDER_TTL_NONE || ttl_ms == LARDER_TTL_DEFAULT)
+		return set_forever(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
+	return set_timed(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
+}
+#else
+enum larder_status larder_set(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
+		const void *value, size_t value_bytes, int64_t ttl_ms)
+{
+	return set_any(cache, ns, key, key_bytes, value, value_bytes, ttl_ms);
+}
+#endif
 
 enum larder_status larder_add(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes,
 		const void *value, size_t value_bytes, int64_t ttl_ms)

@@ -30,6 +30,7 @@ struct actor {
 	bool pressed;      /* this call has walked much and freed nothing: the next victim is emptied whole */
 	uint64_t random;
 	struct { uint64_t moment, ticks, span; } clock; /* moment_quick() */
+	struct { int64_t ms; unsigned class; } ttl; /* the time to live of the last plain set that had one */
 	struct {
 		uint32_t left;       /* accesses until the next sample for the hot keys */
 		uint64_t trace_mask; /* which keys are traced */

@@ -36,12 +36,14 @@ static inline void retire_at(struct actor *a, uint64_t place, uint64_t inc, uint
 		retire_scan(a);
 }
 static inline void retire_place(struct actor *a, const struct retired *p) { retire_at(a, p->place, p->inc, p->units, p->kind); }
-static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return (units * 31u + kind * 7u) & (READY_CHAINS - 1); }
-static inline void place_expect(const struct region *r, const struct retired *place)
+static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return (units + (kind << 5)) & (READY_CHAINS - 1); }
+/* Its lines, if they are not more than three. */
+static inline void place_expect(const struct region *r, uint64_t place, uint32_t units)
 {
-	const char *line = (const char *)region_entry(r, place->place);
-	for (uint32_t at = 0; at < place->units && at < 4 * LINE_UNITS; at += LINE_UNITS)
-		__builtin_prefetch(line + at * UNIT_BYTES, 1);
+	const char *line = (const char *)region_entry(r, place);
+	__builtin_prefetch(line, 1);
+	__builtin_prefetch(line + units * (UNIT_BYTES / 2), 1);
+	__builtin_prefetch(line + (units - 1) * UNIT_BYTES, 1);
 }
 /* The newest ready place of exactly these units and kind. */
 static inline bool retire_take(struct actor *a, uint32_t units, uint16_t kind, uint64_t *place, uint64_t *inc)
@@ -59,7 +61,7 @@ static inline bool retire_take(struct actor *a, uint32_t units, uint16_t kind, u
 		node->next = (uint16_t)l->free_node;
 		l->free_node = number;
 		if (likely(next != 0)) /* its lines will be written next: by then they should be here */
-			place_expect(a->region, &l->ready[next - 1]);
+			place_expect(a->region, l->ready[next - 1].place, units);
 		return true;
 	}
 	return false;
@@ -82,9 +84,11 @@ unsigned class_of_ttl(const struct region *r, uint64_t ttl_ms);
 /* Names the segment of a place that is to be written again, and looks whether it may still be written to. */
 static inline bool place_hold(struct actor *a, uint64_t place, uint64_t inc)
 {
-	uint32_t segment = region_segment_of(a->region, place);
+	const struct region *r = a->region;
+	uint32_t segment = region_segment_of(r, place);
+	struct word *segword = region_segword(r, segment);
 	hazard_name(a, HAZARD_SEGMENT, segment);
-	uint64_t w = load_seq_cst(region_segword(a->region, segment));
+	uint64_t w = load_seq_cst(segword);
 	bool open = segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED;
 	return likely(open) && likely(segword_inc(w) == inc);
 }
@@ -127,7 +131,8 @@ static inline uint64_t room_open(struct room *room) { return room->reused ? entr
 /* True if the segment's expiry word says that it holds what lives as long as `latest` (TIME_MASK: for ever). */
 static inline bool segment_lasts(uint64_t word, uint64_t inc, uint64_t latest)
 {
-	return word >> TIME_BITS == (inc & (UINT64_MAX >> TIME_BITS)) && (word & TIME_MASK) >= latest;
+	uint64_t lasts = word - (inc << TIME_BITS); /* of another incarnation it is no time: above TIME_MASK */
+	return lasts - latest <= TIME_MASK - latest;
 }
 cold void segment_raise_expiry(struct shm_segment *s, uint64_t inc, uint64_t latest);
 static inline void segment_outlast(const struct region *r, uint32_t segment, uint64_t inc, uint64_t latest)
