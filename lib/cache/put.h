@@ -2,7 +2,7 @@
 /*
  * One change of one key, as every writing call of the public interface describes it.
  *
- * put() is the loop that all share: search, decide, draft, find room, write, publish; a lost CAS starts over.  What is
+ * put_run() is the loop that all share: search, decide, draft, find room, write, publish; a lost CAS starts over.  What is
  * special to an operation is one function that looks at what was found and completes the draft.
  */
 #ifndef LARDER_CACHE_PUT_H

@@ -13,7 +13,7 @@
 #endif
 
 #define VERSION 5u
-#define FACTS UINT64_C(0x9f314f5610b54b05)
+#define FACTS UINT64_C(0x623514517d03d0de)
 
 static uint64_t facts;
 
@@ -78,6 +78,8 @@ static void entries(void)
 	fact(EXTRA_LEASE | EXTRA_EMPTY << 1);
 	fact(EXTRA_WAS_STALE | EXTRA_ABSENT << 1);
 	fact(EXTRA_KEPT);
+	fact(EXTRAS_KNOWN);
+	fact(EXTRA_KEPT);
 	fact(TAGS_MAX << 16 | LEASE_WORDS);
 	fact(HEAD_VALUE_SHIFT | HEAD_KEY_SHIFT << 8 | HEAD_STATUS_SHIFT << 16 | HEAD_REUSE_SHIFT << 24);
 	fact(ENTRY_PENDING | ENTRY_COMMITTED << 8 | ENTRY_ABORTED << 16);
@@ -89,6 +91,7 @@ static void instruments(void)
 	struct_fact(shm_namespace);
 	member_fact(shm_namespace, generation);
 	member_fact(shm_namespace, quota_hand);
+	member_fact(shm_namespace, kept_floor);
 	member_fact(shm_namespace, kept_floor);
 	member_fact(shm_namespace, name);
 	member_fact(shm_namespace, tally);
