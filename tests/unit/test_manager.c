@@ -219,6 +219,61 @@ Test(manager, keys_that_are_none_are_refused)
 	cr_assert_eq(larder_handle_set(handle, "k", 1, NULL, 1, 0), LARDER_INVALID);
 }
 
+Test(manager, calls_without_what_they_need_are_refused)
+{
+	struct larder_key key;
+	struct larder_buffer value = { .grow = true };
+	char longest[LARDER_NAMESPACE_MAX + 2] = "";
+
+	cr_assert_eq(larder_handle_delete(NULL, "k", 1), LARDER_INVALID);
+	cr_assert_eq(larder_handle_touch(NULL, "k", 1, 5), LARDER_INVALID);
+	cr_assert_eq(larder_handle_incr(NULL, "k", 1, 1, true, 0, 0, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_handle_clear(NULL, false), LARDER_INVALID);
+	cr_assert_eq(larder_handle_mget(NULL, 0, NULL, 0), LARDER_INVALID);
+	cr_assert_eq(larder_handle_get_or_compute(handle, "k", 1, NULL, NULL, NULL, &value, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_handle_incr(handle, "", 0, 1, true, 0, 0, NULL), LARDER_KEY_SIZE);
+	cr_assert_eq(larder_key_make(&key, "n", "k", NULL), LARDER_OK);
+	cr_assert_eq(larder_manager_get(NULL, NULL, &key, &value, 0, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_manager_get(manager, NULL, &key, NULL, 0, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_manager_register(manager, "x", NULL), LARDER_INVALID);
+	cr_assert_eq(larder_manager_replace(manager, "other", NULL), LARDER_INVALID);
+	cr_assert_eq(larder_manager_unregister(NULL, "other"), LARDER_INVALID);
+	cr_assert_eq(larder_manager_stores(manager, NULL, NULL), LARDER_INVALID);
+	cr_assert_eq(larder_manager_metrics(manager, NULL, NULL), LARDER_INVALID);
+	memset(longest, 'n', sizeof longest - 1);
+	struct larder_handle *none = handle;
+	cr_assert_eq(larder_manager_handle(manager, NULL, longest, &none), LARDER_INVALID);
+	cr_assert(strstr(larder_message(), "64"), "%s", larder_message());
+}
+
+Test(manager, a_store_is_registered_under_the_usual_name_where_none_is_given)
+{
+	struct larder_store *fresh = memory();
+
+	cr_assert_eq(larder_manager_register(manager, NULL, fresh), LARDER_EXISTS);
+	cr_assert_eq(larder_manager_unregister(manager, NULL), LARDER_OK);
+	struct larder_store_item item = { .key.bytes = "k", .key.count = 1 };
+	cr_assert_eq(larder_handle_mget(handle, 0, &item, 1), LARDER_NO_STORE);
+	cr_assert_eq(larder_manager_register(manager, NULL, fresh), LARDER_OK);
+	cr_assert_eq(set(handle, "k", "v"), LARDER_OK);
+	cr_assert_eq(get(handle, "k", "v"), LARDER_OK);
+	larder_store_release(&fresh);
+}
+
+Test(manager, a_value_set_through_a_handle_has_the_time_to_live_it_was_given)
+{
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta;
+
+	cr_assert_eq(larder_handle_set(handle, "k", 1, "v", 1, LARDER_SECONDS(60)), LARDER_OK);
+	cr_assert_eq(larder_handle_get_with(handle, "k", 1, &value, 0, &meta), LARDER_OK);
+	cr_assert(meta.ttl_left_ms > 30000 && meta.ttl_left_ms <= 60000);
+	cr_assert_eq(larder_handle_set(handle, "k", 1, "v", 1, LARDER_TTL_NONE), LARDER_OK);
+	cr_assert_eq(larder_handle_get_with(handle, "k", 1, &value, 0, &meta), LARDER_OK);
+	cr_assert_eq(meta.ttl_left_ms, LARDER_TTL_NONE);
+	free(value.data);
+}
+
 Test(manager, many_keys_are_read_at_once_plain_or_not)
 {
 	static const char *const keys[] = { "a", "b:c", "none", "d" };
@@ -521,6 +576,63 @@ Test(manager, counts_of_a_shared_store_lie_in_its_segment_for_all_to_see)
 	cr_assert(c.hits == 5 && c.misses == 5);
 	larder_close(&inspector);
 	larder_destroy(name);
+}
+
+/* Where a get is not timed, which all are in the tests above, and its row is known from the one before. */
+TestSuite(manager_short_way, .fini = teardown);
+
+static void open_untimed(void)
+{
+	open_text("[store default]\nkind = memory\nbytes = 16m\n[manager]\ntiming = 0\n");
+	cr_assert_eq(larder_manager_handle(manager, NULL, "n", &handle), LARDER_OK);
+	cr_assert_eq(get(handle, "first", "?"), LARDER_MISS);
+}
+
+Test(manager_short_way, keys_of_every_length_are_told_apart_whether_plain_or_not)
+{
+	char key[48], text[64];
+
+	open_untimed();
+	for (size_t bytes = 1; bytes <= sizeof key; bytes++)
+		for (size_t at = 0; at <= bytes; at++) { /* at == bytes: a plain one */
+			memset(key, 'k', sizeof key);
+			if (at < bytes)
+				key[at] = at % 2 ? ':' : '%';
+			snprintf(text, sizeof text, "%zu of %zu", at, bytes);
+			cr_assert_eq(larder_handle_set(handle, key, bytes, text, strlen(text), LARDER_TTL_NONE), LARDER_OK);
+		}
+	for (size_t bytes = 1; bytes <= sizeof key; bytes++)
+		for (size_t at = 0; at <= bytes; at++) {
+			char data[64];
+			struct larder_buffer value = { .data = data, .capacity = sizeof data };
+			memset(key, 'k', sizeof key);
+			if (at < bytes)
+				key[at] = at % 2 ? ':' : '%';
+			snprintf(text, sizeof text, "%zu of %zu", at, bytes);
+			cr_assert_eq(larder_handle_get(handle, key, bytes, &value), LARDER_OK, "%s", text);
+			cr_assert(value.length == strlen(text) && !memcmp(data, text, value.length), "%s", text);
+		}
+}
+
+Test(manager_short_way, what_is_not_usual_is_answered_and_counted_as_ever)
+{
+	char small[2], large[] = "a value longer than two bytes";
+	struct larder_buffer fixed = { .data = small, .capacity = sizeof small }, growing = { .grow = true };
+	struct larder_set_options absent = LARDER_SET_OPTIONS_INIT;
+
+	open_untimed();
+	absent.flags = LARDER_SET_ABSENT;
+	cr_assert_eq(set(handle, "k", large), LARDER_OK);
+	cr_assert_eq(larder_handle_get(handle, "k", 1, &fixed), LARDER_SHORT);
+	cr_assert_eq(fixed.length, strlen(large));
+	cr_assert_eq(larder_handle_get(handle, "k", 1, &growing), LARDER_OK);
+	cr_assert(growing.length == strlen(large) && !memcmp(growing.data, large, growing.length));
+	cr_assert_eq(larder_handle_set_with(handle, "none", 4, "", 0, &absent, NULL), LARDER_OK);
+	cr_assert_eq(larder_handle_get(handle, "none", 4, &growing), LARDER_ABSENT);
+	cr_assert_eq(larder_handle_get(handle, "nothing", 7, &growing), LARDER_MISS);
+	struct counts c = counted("default", "get");
+	cr_assert(c.hits == 2 && c.misses == 3 && c.errors == 0, "%lu hits, %lu misses, %lu errors", c.hits, c.misses, c.errors);
+	free(growing.data);
 }
 
 Test(manager, without_a_segment_counts_are_kept_in_memory_of_the_process)

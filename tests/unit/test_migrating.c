@@ -18,6 +18,7 @@ enum { OLD, NEW };
 static bool broken;
 static bool can_tell;
 static void (*in_the_middle)(void); /* of the next set */
+static void (*before_next_get)(void);
 static void (*in_the_middle_of_get)(void); /* of a get, after so many others, and after it has read */
 static unsigned gets_before;
 static struct larder_store *beneath;
@@ -42,6 +43,11 @@ static enum larder_status frail_health(void *self, struct larder_health *health)
 static enum larder_status frail_get(void *self, const struct larder_store_key *key, uint32_t flags, struct larder_buffer *value,
 		struct larder_meta *meta)
 {
+	void (*first)(void) = before_next_get;
+
+	before_next_get = NULL;
+	if (first)
+		first();
 	enum larder_status status = broken ? LARDER_SYSTEM : larder_store_get(self, key, flags, value, meta);
 
 	if (meta && !can_tell)
@@ -295,6 +301,49 @@ Test(migrating, times_to_live_and_flags_reach_the_mirror)
 	free(value.data);
 }
 
+static int64_t ttl_left_ms(struct larder_store *from, const char *key_text)
+{
+	struct larder_store_key key = key_of(key_text);
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta = { .ttl_left_ms = 0 };
+
+	cr_assert_eq(larder_store_get(from, &key, 0, &value, &meta), LARDER_OK);
+	free(value.data);
+	return meta.ttl_left_ms;
+}
+
+static bool about_a_minute(int64_t ms) { return ms > 30000 && ms <= 60000; }
+
+Test(migrating, a_touch_reaches_both_stores_and_brings_over_what_only_the_old_one_has)
+{
+	struct larder_store_key key = key_of("k"), early = key_of("early");
+
+	set(store, "early", "v");
+	cr_assert_eq(larder_store_touch(store, &key, 60000), LARDER_MISS);
+	switch_to(LARDER_MIGRATION_SHADOW);
+	set(store, "k", "v");
+	cr_assert_eq(larder_store_touch(store, &key, 60000), LARDER_OK);
+	cr_assert(about_a_minute(ttl_left_ms(side[OLD], "k")) && about_a_minute(ttl_left_ms(side[NEW], "k")));
+	switch_to(LARDER_MIGRATION_DUAL);
+	cr_assert_str_eq(get(side[NEW], "early"), "");
+	cr_assert_eq(larder_store_touch(store, &early, 60000), LARDER_OK);
+	cr_assert(about_a_minute(ttl_left_ms(side[NEW], "early")) && about_a_minute(ttl_left_ms(side[OLD], "early")));
+}
+
+Test(migrating, its_health_is_the_leaders_and_says_the_mode)
+{
+	struct larder_health health;
+
+	switch_to(LARDER_MIGRATION_SHADOW);
+	cr_assert_eq(larder_store_health(store, &health), LARDER_OK);
+	cr_assert(health.usable && strstr(health.text, "shadow") && strstr(health.text, names[OLD]), "%s", health.text);
+	switch_to(LARDER_MIGRATION_DUAL);
+	cr_assert_eq(larder_store_health(store, &health), LARDER_OK);
+	cr_assert(strstr(health.text, "dual") && strstr(health.text, names[NEW]), "%s", health.text);
+	cr_assert_eq(larder_store_cache(store), cache);
+	cr_assert_eq(larder_store_drain(store, 1000), LARDER_OK);
+}
+
 Test(migrating, a_namespace_is_cleared_in_both)
 {
 	struct larder_store_key key = key_of("k");
@@ -387,6 +436,35 @@ Test(migrating_frail, the_mirror_gets_the_time_to_live_that_old_cannot_tell)
 	cr_assert_eq(larder_store_get(side[NEW], &key, 0, &value, &meta), LARDER_OK);
 	cr_assert(meta.ttl_left_ms > 50000 && meta.ttl_left_ms <= 60000);
 	free(value.data);
+}
+
+static void set_by_another(void) { set(beneath, "k", "by another"); }
+
+Test(migrating_frail, the_mirror_follows_what_the_leader_has_in_the_end)
+{
+	open_stores(true);
+	switch_to(LARDER_MIGRATION_SHADOW);
+	can_tell = true;
+	before_next_get = set_by_another; /* between the copy and the look whether it is still right */
+	set(store, "k", "one");
+	cr_assert_null(before_next_get);
+	cr_assert_str_eq(get(side[OLD], "k"), "by another");
+	cr_assert_str_eq(get(side[NEW], "k"), "by another");
+}
+
+Test(migrating_frail, a_touch_that_the_mirror_cannot_do_takes_the_key_out_of_it)
+{
+	struct larder_store_key key;
+
+	open_stores(true);
+	key = key_of("k");
+	switch_to(LARDER_MIGRATION_SHADOW);
+	switch_to(LARDER_MIGRATION_DUAL);
+	set(store, "k", "v");
+	cr_assert_str_eq(get(side[OLD], "k"), "v");
+	cr_assert_eq(larder_store_touch(store, &key, 60000), LARDER_OK);
+	cr_assert_str_eq(get(side[OLD], "k"), "");
+	cr_assert_str_eq(get(store, "k"), "v");
 }
 
 static void to_shadow(void)
