@@ -8,6 +8,7 @@
 
 #define NAP_LEAST_US 20
 #define NAP_MOST_US 1000
+#define FLIGHTS_AT_ONCE 64u
 
 /* This thread's word, with its registration; NULL: the cache is not to be used any more. */
 static struct word *own_word(struct near *near, uint64_t *registration)
@@ -50,8 +51,9 @@ static bool owner_lives(struct near *near, uint32_t slot, uint64_t flight)
 }
 
 /* True: that flight is over. */
-static bool await_one(struct near *near, uint32_t slot, struct word *word, uint64_t flight, int64_t deadline_ms)
+static bool await_one(struct near *near, uint32_t slot, uint64_t flight, int64_t deadline_ms)
 {
+	const struct word *word = &region_participant(&near->cache->region, slot)->flight;
 	struct word *stuck = &near->stuck[slot % NEAR_STUCK];
 	uint64_t name = flight ^ (uint64_t)slot << 54;
 	int64_t nap_us = NAP_LEAST_US;
@@ -68,23 +70,42 @@ static bool await_one(struct near *near, uint32_t slot, struct word *word, uint6
 	return true;
 }
 
+/* Flights in progress, as they were when they were looked at. */
+struct flights {
+	uint32_t count;
+	uint32_t slot[FLIGHTS_AT_ONCE];
+	uint64_t word[FLIGHTS_AT_ONCE];
+};
+
+/* Those of others in slots *from .. end, as many as there is room for. */
+static void flights_look(const struct region *r, const struct word *own, uint32_t *from, uint32_t end, struct flights *seen)
+{
+	for (seen->count = 0; *from < end && seen->count < FLIGHTS_AT_ONCE; (*from)++) {
+		const struct word *word = &region_participant(r, *from)->flight;
+		uint64_t flight = load_seq_cst(word); /* FLIGHT (acquire) */
+		if (!(flight & 1) || word == own)
+			continue;
+		seen->slot[seen->count] = *from;
+		seen->word[seen->count++] = flight;
+	}
+}
+
 bool flights_await(struct near *near, int64_t patience_ms)
 {
 	const struct region *r = &near->cache->region;
 	uint64_t used = load_acquire(&region_super(r)->participants_used), registration;
-	uint32_t count = used < r->geo.participants ? (uint32_t)used : r->geo.participants;
-	struct word *own = own_word(near, &registration);
+	uint32_t end = used < r->geo.participants ? (uint32_t)used : r->geo.participants;
+	const struct word *own = own_word(near, &registration);
 	int64_t deadline_ms = 0;
+	struct flights seen;
 	bool over = true;
 
-	/* One after the other: what begins meanwhile is waited for, too, without need. */
-	for (uint32_t slot = 0; own && slot < count; slot++) {
-		struct word *word = &region_participant(r, slot)->flight;
-		uint64_t flight = load_seq_cst(word); /* FLIGHT (acquire) */
-		if (!(flight & 1) || word == own)
-			continue;
-		deadline_ms = deadline_ms ? deadline_ms : clock_precise_ms() + patience_ms;
-		over &= await_one(near, slot, word, flight, deadline_ms);
+	for (uint32_t slot = 0; own && slot < end;) {
+		flights_look(r, own, &slot, end, &seen);
+		if (seen.count && !deadline_ms)
+			deadline_ms = clock_precise_ms() + patience_ms;
+		for (uint32_t i = 0; i < seen.count; i++)
+			over &= await_one(near, seen.slot[i], seen.word[i], deadline_ms);
 	}
 	return over;
 }
