@@ -7,6 +7,7 @@
  *   tiered_queue   writes accepted and not yet made (write-behind), and the one thread that makes them
  *   tiered_ear     who listens for changes of others; what may be stale, and since when
  *   tiered_repair  dirty entries brought to the far store
+ *   tiered_flight  who is in the middle of changing the far store, and waiting for that
  *   tiered_far     calls of the far store, counted and timed
  *   tiered_read, tiered_write    the calls
  *   tiered         the kind: settings, opening and closing

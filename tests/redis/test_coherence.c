@@ -107,6 +107,55 @@ Test(coherence, flushall_clears_both)
 	cr_assert_geq(info(A).cleared, 1);
 }
 
+/* Writes one key behind, with what its parent has opened. */
+static pid_t writer_behind(int number)
+{
+	char value[16];
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(value, sizeof value, "%d-%d", number, i);
+		put(A, "k", value);
+		if (i % 50 == number)
+			(void)look(A, "k");
+	}
+	(void)larder_store_drain(tiers[A], 20000);
+	_exit(0);
+}
+
+Test(coherence, processes_of_a_host_that_write_one_key_behind_leave_in_redis_what_came_last)
+{
+	struct larder_tiered_repair done;
+	unsigned seed = (unsigned)now_ms();
+	pid_t children[3];
+
+	fprintf(stderr, "# seed %u\n", seed);
+	hosts_open("write-behind", "bound:10s", "fail");
+	for (int round = 0; round < 10; round++) {
+		for (int i = 0; i < 3; i++)
+			children[i] = writer_behind(i);
+		for (int ended = 0; ended < 3;) {
+			pid_t child = children[rand_r(&seed) % 3];
+			(void)kill(child, SIGSTOP);
+			(void)usleep((unsigned)rand_r(&seed) % 3000);
+			(void)kill(child, SIGCONT);
+			(void)usleep((unsigned)rand_r(&seed) % 1000);
+			while (waitpid(-1, NULL, WNOHANG) > 0)
+				ended++;
+		}
+		assert_status(larder_tiered_repair(tiers[A], 5000, &done), LARDER_OK);
+		const char *last = server_say(&server, "GET test:n:k");
+		cr_assert(strstr(last, "-999"), "%s", last); /* the last of one of them */
+		char text[16];
+		snprintf(text, sizeof text, "%.15s", last);
+		assert_soon(A, "k", text);
+		assert_soon(B, "k", text);
+	}
+}
+
 struct writer {
 	size_t host;
 	const struct larder_name *ns;

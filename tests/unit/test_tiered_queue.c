@@ -527,6 +527,30 @@ Test(tiered_queue, what_finds_the_queue_full_is_not_overtaken_by_what_is_in_it)
 	holds(tier, "deleted", "(1)");
 }
 
+Test(tiered_queue, what_is_too_large_for_near_is_not_overtaken_by_what_is_queued)
+{
+	static char big[3 << 20];
+	struct larder_buffer value = { .grow = true };
+	size_t bytes = sizeof big;
+
+	memset(big, 'b', sizeof big);
+	TIER("mode=write-behind", "delay=300ms");
+	while (larder_store_set(near_store, K("size"), big, bytes, NULL, NULL) == LARDER_OK
+			|| larder_store_set(far_beneath, K("size"), big, bytes, NULL, NULL) != LARDER_OK)
+		bytes = bytes * 15 / 16; /* to one that the far store takes, and the near one does not */
+	cr_assert_gt(bytes, 1000);
+	ok(put(tier, "wake", "it"));
+	far_sleep_us(50000);
+	ok(put(tier, "k", "small"));
+	ok(larder_store_set(tier, K("k"), big, bytes, NULL, NULL));
+	cr_assert(within_ms(3000, all_written));
+	ok(larder_store_get(far_beneath, K("k"), 0, &value, NULL));
+	cr_assert_eq(value.length, bytes);
+	ok(larder_store_get(tier, K("k"), 0, &value, NULL));
+	cr_assert_eq(value.length, bytes);
+	free(value.data);
+}
+
 Test(tiered_queue, what_is_evicted_and_fetched_again_is_still_written)
 {
 	TIER("mode=write-behind", "delay=200ms");
