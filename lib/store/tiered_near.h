@@ -72,6 +72,12 @@ static inline enum larder_status near_key_of(struct near *near, const struct lar
 	return likely(known != 0) ? LARDER_OK : near_number_slow(near, key->ns, &k->ns);
 }
 
+/* Asks memory for where the key is looked for, so that what comes before that need not be waited for as well. */
+static inline void near_ask(const struct near *near, const struct near_key *k)
+{
+	(void)key_make(&near->cache->region, k->bytes, k->count, k->ns, false);
+}
+
 /* LARDER_OK: there is something, described in *state; LARDER_MISS; a failure. */
 enum larder_status near_peek(struct near *near, const struct near_key *k, struct near_state *state);
 /* The same, also of what a soft flush has hidden. */

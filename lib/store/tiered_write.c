@@ -186,6 +186,8 @@ static enum larder_status write_behind(struct tier *tier, const struct larder_st
 	struct larder_result done = { 0 };
 	struct larder_set_options far, near = LARDER_SET_OPTIONS_INIT;
 	size_t bytes = key->count + value_bytes;
+
+	near_ask(&tier->near, k);
 	enum tier_admission admission = tier_queue_admit(tier->queue, bytes);
 
 	if (admission == TIER_REFUSED) {
