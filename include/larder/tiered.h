@@ -81,6 +81,15 @@ LARDER_API enum larder_status larder_tiered_info(struct larder_store *store, str
 LARDER_API enum larder_status larder_tiers(struct larder *cache,
 		bool (*visit)(const char *far, const struct larder_tiered_info *info, void *arg), void *arg);
 
+/*
+ * Counts what is dirty near, whichever tier made it so: entries, in namespaces that tiers use, that the far store does not have yet, those
+ * in queues included.  Looks at `most` entries at the most, the first by their hashes, which is a random sample; 0: at all of them.
+ * *dirty is how many of the *looked (may be NULL) that were looked at.  For those who look from outside: works on inspectors.
+ * Lock-free; asks no server; time grows with what is looked at.
+ * LARDER_OK: all were looked at; LARDER_END: `most` of them; LARDER_INVALID; LARDER_DETACHED; LARDER_NO_MEMORY.
+ */
+LARDER_API enum larder_status larder_tiered_dirty(struct larder *cache, uint64_t most, uint64_t *dirty, uint64_t *looked);
+
 #ifdef __cplusplus
 }
 #endif

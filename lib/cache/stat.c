@@ -78,44 +78,86 @@ static void sum_namespaces(const struct region *r, struct larder_stat *stat)
 	stat->entry_bytes = (int64_t)bytes > 0 ? bytes : 0;
 }
 
+/* ---- Pools and classes of time to live: as segments are kept apart, and so known of whole segments ----------------------- */
+
+/* By the pool and class in their segment word, which stand side by side. */
+#define HELD_KINDS 32u
+#define TTL_CLASSES 6u
+_Static_assert(SEGWORD_CLASS_SHIFT == SEGWORD_POOL_SHIFT + 1 && SEGWORD_CELL_SHIFT == SEGWORD_POOL_SHIFT + 5, "pool and class are five bits");
+
+struct held {
+	uint64_t of[HELD_KINDS];
+};
+
+static inline void held_add(struct held *held, uint64_t segword, uint64_t amount)
+{
+	held->of[segword >> SEGWORD_POOL_SHIFT & (HELD_KINDS - 1)] += amount;
+}
+
+static uint64_t held_in_pool(const struct held *held, enum pool pool)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < HELD_KINDS; i++)
+		sum += i % POOLS == pool ? held->of[i] : 0;
+	return sum;
+}
+
+/* The last class of a cache that has fewer than all takes what is longer, too; TTL_CLASSES: what is not kept apart. */
+static uint64_t held_in_class(const struct region *r, const struct held *held, unsigned class)
+{
+	unsigned count = geo_ttl_classes(&r->geo), apart = count >= TTL_CLASSES ? TTL_CLASSES : count - 1;
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < HELD_KINDS; i++)
+		sum += (i / POOLS < apart ? i / POOLS : TTL_CLASSES) == class ? held->of[i] : 0;
+	return sum;
+}
+
+#define TELL_HELD(r, stat, held, what) \
+	((stat)->what##_small = held_in_pool(held, POOL_SMALL), (stat)->what##_main = held_in_pool(held, POOL_MAIN), \
+			(stat)->ttl_##what##_never = held_in_class(r, held, 0), (stat)->ttl_##what##_10s = held_in_class(r, held, 1), \
+			(stat)->ttl_##what##_2m = held_in_class(r, held, 2), (stat)->ttl_##what##_30m = held_in_class(r, held, 3), \
+			(stat)->ttl_##what##_6h = held_in_class(r, held, 4), (stat)->ttl_##what##_longer = held_in_class(r, held, 5), \
+			(stat)->ttl_##what##_mixed = held_in_class(r, held, TTL_CLASSES))
+
 /* Bytes up to the cursors of segments that hold entries. */
 static void sum_pools(const struct region *r, struct larder_stat *stat)
 {
-	uint64_t bytes[POOLS] = { 0 };
+	struct held bytes = { 0 };
 	for (uint32_t i = 0; i < r->geo.segments; i++) {
 		uint64_t w = load_acquire(region_segword(r, i)), cursor = load_hint(&region_segment(r, i)->cursor);
 		uint64_t units = life_is(cursor, segword_inc(w)) ? life_value(cursor) : 0;
 		if (segword_state(w) != SEGMENT_FREE)
-			bytes[segword_pool(w)] += (units < geo_units(&r->geo) ? units : geo_units(&r->geo)) * UNIT_BYTES;
+			held_add(&bytes, w, (units < geo_units(&r->geo) ? units : geo_units(&r->geo)) * UNIT_BYTES);
 	}
-	stat->bytes_small = bytes[POOL_SMALL];
-	stat->bytes_main = bytes[POOL_MAIN];
+	TELL_HELD(r, stat, &bytes, bytes);
 }
 
-static void count_bucket(const struct region *r, const struct shm_bucket *b, uint64_t entries[POOLS])
+static void count_bucket(const struct region *r, const struct shm_bucket *b, struct held *entries)
 {
 	for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
 		uint64_t slot = load_hint(&b->slot[i]);
 		if (slot != SLOT_EMPTY && slot_place(slot) < r->places)
-			entries[segword_pool(load_hint(region_segword(r, region_segment_of(r, slot_place(slot)))))]++;
+			held_add(entries, load_hint(region_segword(r, region_segment_of(r, slot_place(slot)))), 1);
 	}
 }
 
 /* Groups evenly spread over the index, for a cache of a hundred gigabytes would take a second otherwise. */
 static void count_pools(const struct region *r, struct larder_stat *stat)
 {
-	uint64_t entries[POOLS] = { 0 }, looked = r->geo.groups < GROUPS_LOOKED_AT ? r->geo.groups : GROUPS_LOOKED_AT;
+	struct held entries = { 0 };
+	uint64_t looked = r->geo.groups < GROUPS_LOOKED_AT ? r->geo.groups : GROUPS_LOOKED_AT;
 	for (uint64_t i = 0; i < looked; i++) {
 		const struct shm_group *g = region_group(r, i * r->geo.groups / looked);
 		for (unsigned b = 0; b < GROUP_HOMES; b++)
-			count_bucket(r, &g->home[b], entries);
+			count_bucket(r, &g->home[b], &entries);
 		for (unsigned b = 0; b < GROUP_OVERFLOWS; b++)
-			count_bucket(r, &g->overflow[b], entries);
+			count_bucket(r, &g->overflow[b], &entries);
 	}
 	if (looked == 0)
 		return;
-	stat->entries_small = entries[POOL_SMALL] * r->geo.groups / looked;
-	stat->entries_main = entries[POOL_MAIN] * r->geo.groups / looked;
+	for (unsigned i = 0; i < HELD_KINDS; i++)
+		entries.of[i] = entries.of[i] * r->geo.groups / looked;
+	TELL_HELD(r, stat, &entries, entries);
 }
 
 static void read_segments(const struct region *r, struct larder_stat *stat)

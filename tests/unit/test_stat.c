@@ -2,6 +2,8 @@
 /* What is seen from outside: geometry, participants, counters. */
 #include "kit.h"
 
+#include <larder/policy.h>
+
 #include <sys/wait.h>
 
 TestSuite(stat, .init = kit_open, .fini = kit_close);
@@ -63,6 +65,61 @@ Test(stat, pools_have_the_entries_and_bytes_that_went_there)
 	cr_assert_leq(s.segments_limbo, s.segments_recycling);
 	cr_assert(s.bytes_small <= (s.segments_small + s.segments_recycling) * info_now().segment_bytes);
 	cr_assert_eq(s.entries_small + s.entries_main, s.entries);
+}
+
+/* A cache of `bytes` with some entries of 1 000 bytes of each class of time to live, and as many in a namespace with a quota. */
+static struct larder_stat of_classes(uint64_t bytes, unsigned each, struct larder_info *info)
+{
+	static const int64_t ttls_ms[] = { LARDER_TTL_NONE, 9000, 110000, 1700000, 21000000, 22000000 };
+	static const char value[976];
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	struct larder_stat s;
+	struct larder *other;
+	uint32_t limited;
+	char key[16];
+
+	options.flags = LARDER_PRIVATE;
+	options.bytes = bytes;
+	ok(larder_open_with("classes", &options, &other));
+	ok(larder_namespace(other, "limited", &limited));
+	ok(larder_namespace_quota(other, limited, bytes / 4));
+	for (unsigned i = 0; i < each * 7; i++) {
+		snprintf(key, sizeof key, "%08u", i);
+		ok(larder_set(other, i % 7 == 6 ? limited : 0, key, 8, value, sizeof value, ttls_ms[i % 7 % 6]));
+	}
+	ok(larder_info(other, info));
+	ok(larder_stat(other, &s));
+	larder_close(&other);
+	return s;
+}
+
+Test(stat, memory_is_told_by_class_of_time_to_live)
+{
+	struct larder_info info;
+	struct larder_stat s = of_classes(16 << 20, 100, &info);
+	const uint64_t entries[] = { s.ttl_entries_never, s.ttl_entries_10s, s.ttl_entries_2m, s.ttl_entries_30m, s.ttl_entries_6h,
+		s.ttl_entries_longer, s.ttl_entries_mixed };
+	const uint64_t bytes[] = { s.ttl_bytes_never, s.ttl_bytes_10s, s.ttl_bytes_2m, s.ttl_bytes_30m, s.ttl_bytes_6h,
+		s.ttl_bytes_longer, s.ttl_bytes_mixed };
+
+	cr_assert_eq(info.ttl_classes, 6);
+	for (unsigned i = 0; i < 7; i++)
+		cr_assert(entries[i] == 100 && bytes[i] > 100000 && bytes[i] < 115000, "%u: %lu entries, %lu bytes", i,
+				(unsigned long)entries[i], (unsigned long)bytes[i]);
+}
+
+Test(stat, where_classes_are_not_kept_apart_it_says_so)
+{
+	struct larder_info info;
+	struct larder_stat s = of_classes(LARDER_BYTES_MIN, 5, &info);
+
+	cr_assert(info.ttl_classes < 6, "%u classes", info.ttl_classes);
+	cr_assert_gt(s.ttl_entries_mixed, 5);
+	cr_assert_eq(s.ttl_entries_longer, 0);
+	cr_assert_eq(s.ttl_entries_never + s.ttl_entries_10s + s.ttl_entries_2m + s.ttl_entries_30m + s.ttl_entries_6h +
+			s.ttl_entries_mixed, s.entries_small + s.entries_main);
+	cr_assert_eq(s.ttl_bytes_never + s.ttl_bytes_10s + s.ttl_bytes_2m + s.ttl_bytes_30m + s.ttl_bytes_6h + s.ttl_bytes_mixed,
+			s.bytes_small + s.bytes_main);
 }
 
 Test(stat, counters_of_the_dead_still_count)

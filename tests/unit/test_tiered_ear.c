@@ -104,6 +104,36 @@ Test(tiered_ear, who_only_inspects_the_cache_sees_what_the_tier_knows)
 	larder_close(&inspector);
 }
 
+Test(tiered_ear, what_is_dirty_is_counted_by_looking_at_it)
+{
+	static const struct larder_set_options marked = { .size = sizeof marked, .ttl_ms = LARDER_TTL_NONE, .user_flags = UINT32_MAX };
+	struct larder *near = larder_store_cache(near_store);
+	uint64_t dirty, looked;
+	uint32_t ns;
+
+	TIER("listener=thread", "keepalive=50ms", "on-failure=keep");
+	cr_assert(within_ms(2000, live)); /* what was near before that is dropped */
+	ok(larder_namespace(near, "of no tier", &ns)); /* whose flags are its own */
+	ok(larder_set_with(near, ns, "k", 1, "v", 1, &marked, NULL));
+	ok(put(tier, "far", "v"));
+	ok(larder_tiered_dirty(near, 0, &dirty, &looked));
+	cr_assert(dirty == 0 && looked >= 2, "%lu of %lu", (unsigned long)dirty, (unsigned long)looked);
+	store_release(&far_link->down, 1);
+	for (int i = 0; i < 10; i++) {
+		ok(put(tier, "one", "v")); /* ten writes, one dirty key */
+		ok(put(tier, "two", "v"));
+	}
+	ok(larder_tiered_dirty(near, 0, &dirty, NULL));
+	cr_assert_eq(dirty, 2, "%lu", (unsigned long)dirty);
+	is(larder_tiered_dirty(near, 1, &dirty, &looked), LARDER_END);
+	cr_assert_eq(looked, 1);
+	store_release(&far_link->down, 0);
+	ok(larder_tiered_repair(tier, 5000, NULL));
+	ok(larder_tiered_dirty(near, 0, &dirty, NULL));
+	cr_assert_eq(dirty, 0, "%lu", (unsigned long)dirty);
+	is(larder_tiered_dirty(near, 0, NULL, NULL), LARDER_INVALID);
+}
+
 Test(tiered_ear, one_listens_for_all_and_is_followed_when_it_dies)
 {
 	pid_t children[3];
