@@ -103,6 +103,58 @@ static void print_labelled(const struct sample_value *value, void *arg)
 	putchar('\n');
 }
 
+/* Whole seconds, of what takes some. */
+static int64_t rounded(uint64_t ms)
+{
+	return (int64_t)(ms < 1000 ? ms : ms - ms % 1000);
+}
+
+static void print_tier(const struct sample_tier *tier)
+{
+	const struct larder_tiered_info *info = &tier->info;
+	char text[TEXT_MAX];
+
+	printf("tier before %s: ", tier->far);
+	if (info->broken)
+		printf("changes of others have not been heard for %s", text_duration(rounded(info->broken_for_ms), text));
+	else
+		fputs(info->live ? "changes of others are heard" : "nobody has listened for changes of others yet", stdout);
+	if (info->held)
+		printf(" (pid %" PRId32 " %s)", info->holder_pid, info->live ? "listens" : "tries to");
+	else
+		fputs(" (no process listens now)", stdout);
+	printf("; %" PRIu64 " %s queued", info->pending, plural(info->pending, "write", "writes"));
+	if (info->pending && info->oldest_ms)
+		printf(", the oldest for %s", text_duration(rounded(info->oldest_ms), text));
+	putchar('\n');
+}
+
+static void print_breaker(const struct larder_redis_node *node)
+{
+	char text[TEXT_MAX];
+
+	printf("redis %s: breaker %s", node->address, sample_breaker(node));
+	if (node->open_for_ms)
+		printf(" for %s", text_duration(rounded(node->open_for_ms), text));
+	if (node->breaker != LARDER_REDIS_CLOSED && node->retry_ms)
+		printf(", next try in %s", text_duration(rounded(node->retry_ms), text));
+	printf(*node->last ? "; last failure: %s\n" : "\n", node->last);
+}
+
+/* What the numbers below it say, in words. */
+static void print_remote(const struct sample_remote *remote)
+{
+	if (remote->tier_count + remote->breaker_count)
+		putchar('\n');
+	for (unsigned i = 0; i < remote->tier_count; i++)
+		print_tier(&remote->tiers[i]);
+	if (remote->tier_count)
+		printf("%s%" PRIu64 " dirty %s: near, and not in the far store yet\n", remote->dirty_sampled ? "about " : "", remote->dirty,
+				plural(remote->dirty, "entry", "entries"));
+	for (unsigned i = 0; i < remote->breaker_count; i++)
+		print_breaker(&remote->breakers[i]);
+}
+
 static void print_hot(const struct sample *sample)
 {
 	bool hashed = false;
@@ -136,6 +188,8 @@ static void print_text(const struct request *request, const struct sample *sampl
 	sample_each_engine(sample, &request->filter, print_engine, &counters);
 	if (gets && !filtered(request))
 		printf("%19.2f%%  %-19s %s\n", 100.0 * (double)sample->stat.hits / (double)gets, "hit_rate", "of all gets");
+	if (!filtered(request))
+		print_remote(&sample->remote);
 	sample_each_labelled(sample, &request->filter, print_labelled, &first);
 	if (!filtered(request))
 		print_hot(sample);

@@ -179,7 +179,7 @@ static void serve_movement(struct session *session, int key)
 static void serve_key(struct session *session, int key)
 {
 	struct frame *frame = &session->frame;
-	static const char views[] = "npksm";
+	static const char views[] = "npksmt";
 	const char *view = key > 0 && key < 128 ? strchr(views, key) : NULL;
 
 	if (view)
@@ -329,7 +329,7 @@ static enum top_view view_argument(const char *text)
 	for (unsigned i = 0; i < VIEW_COUNT; i++)
 		if (!strncmp(view_name((enum top_view)i), text, strlen(text)) && *text)
 			return (enum top_view)i;
-	usage_error("view '%s': there are namespaces, participants, keys, stores and memory", text);
+	usage_error("view '%s': there are namespaces, participants, keys, stores, memory and tiers", text);
 }
 
 static void interval_argument(struct frame *frame, const char *text)
@@ -393,7 +393,7 @@ const struct command cmd_top = {
 	.summary = "Shows a cache live: rates, durations, memory, who uses it",
 	.synopsis = "[OPTION ...] CACHE",
 	.options = "  -d, --interval DURATION  look so often (default: 1s; 100ms to 1m)\n"
-		"  -v, --view VIEW          begin with namespaces, participants, keys, stores or memory\n"
+		"  -v, --view VIEW          begin with namespaces, participants, keys, stores, memory or tiers\n"
 		"  -f, --filter TEXT        only rows whose last column has this in it, or matches it as a glob\n"
 		"  -b, --batch              print frames one after the other\n"
 		"  -n, --count COUNT        print so many frames and end\n"

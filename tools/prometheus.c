@@ -1,24 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The text that Prometheus reads: counters end in _total, durations are in seconds, sizes in bytes, the cache's own numbers are called
- * larder_..., and evictions are one metric with a reason.  Everything carries the label cache.
+ * larder_..., and what comes in several kinds (evictions by reason, memory by class of time to live) is one metric with a label.
+ * Everything carries the label cache.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "sample.h"
 
-#define EVICTIONS "evictions_"
 /* Two steps to an octave: a bucket of ours begins at each. */
 #define LE_STEP 8u
 
 struct writer {
 	FILE *out;
 	const char *cache;
-	char family[96]; /* whose HELP and TYPE were written last */
+	char family[96];       /* whose HELP and TYPE were written last */
+	const struct kin *kin; /* that are being written */
 };
 
-static bool is_eviction(const char *name) { return strncmp(name, EVICTIONS, sizeof EVICTIONS - 1) == 0; }
+/* Numbers whose names begin alike are one metric: what follows is a label's value. */
+static const struct kin {
+	const char *prefix, *label, *text;
+} kins[] = {
+	{ "evictions_", "reason", "live entries dropped, by reason" },
+	{ "ttl_bytes_", "class", "bytes written in segments by time to live of their entries, what died there since included" },
+	{ "ttl_entries_", "class", "entries by time to live, estimated" },
+};
+
+static const struct kin *kin_of(const char *name)
+{
+	for (size_t i = 0; i < sizeof kins / sizeof *kins; i++)
+		if (strncmp(name, kins[i].prefix, strlen(kins[i].prefix)) == 0)
+			return &kins[i];
+	return NULL;
+}
 
 /* Of a label's value: backslash, quote and newline are escaped; what is no UTF-8 would end the whole scrape, so it is shown by its bytes. */
 static size_t utf8_bytes(const unsigned char *c)
@@ -70,32 +86,54 @@ static void begin_family(struct writer *w, const char *family, const char *type,
 	fprintf(w->out, "# HELP %s %s.\n# TYPE %s %s\n", family, text, family, type);
 }
 
-static void write_number(struct writer *w, const char *family, const char *type, const struct sample_value *value, const char *reason)
+static void write_number(struct writer *w, const char *family, const struct sample_value *value, const char *label, const char *kind)
 {
-	begin_family(w, family, type, value->text);
+	begin_family(w, family, value->counter ? "counter" : "gauge", value->text);
 	fputs(family, w->out);
-	write_labels(w, value, reason ? "reason" : NULL, reason);
+	write_labels(w, value, label, kind);
 	fprintf(w->out, " %" PRIu64 "\n", value->value);
+}
+
+/* "oldest_ms", "milliseconds that ..." are told in seconds.  False: it is no duration. */
+static bool write_seconds(struct writer *w, const struct sample_value *value)
+{
+	static const char milli[] = "milli", unit[] = "_ms";
+	size_t length = strlen(value->name) - (sizeof unit - 1);
+	char family[96];
+
+	if (strlen(value->name) < sizeof unit || strcmp(value->name + length, unit) != 0)
+		return false;
+	snprintf(family, sizeof family, "larder_%.*s_seconds", (int)length, value->name);
+	begin_family(w, family, "gauge", value->text + (strncmp(value->text, milli, strlen(milli)) == 0 ? strlen(milli) : 0));
+	fputs(family, w->out);
+	write_labels(w, value, NULL, NULL);
+	fprintf(w->out, " %.3f\n", (double)value->value / 1000);
+	return true;
 }
 
 static void write_engine(const struct sample_value *value, void *arg)
 {
 	char family[96];
 
-	if (is_eviction(value->name))
+	if (kin_of(value->name))
 		return;
 	snprintf(family, sizeof family, "larder_%s%s", value->name, value->counter ? "_total" : "");
-	write_number(arg, family, value->counter ? "counter" : "gauge", value, NULL);
+	write_number(arg, family, value, NULL, NULL);
 }
 
-/* All reasons are one metric, which must stand in a row whatever stands between them in counters.def. */
-static void write_eviction(const struct sample_value *value, void *arg)
+/* Kin are one metric, which must stand in a row whatever stands between them in the .def files. */
+static void write_kin(const struct sample_value *value, void *arg)
 {
+	struct writer *w = arg;
+	const struct kin *kin = kin_of(value->name);
 	struct sample_value one = *value;
+	char family[96];
 
-	one.text = "live entries dropped, by reason";
-	if (is_eviction(value->name))
-		write_number(arg, "larder_evictions_total", "counter", &one, value->name + sizeof EVICTIONS - 1);
+	if (kin == NULL || kin != w->kin)
+		return;
+	one.text = kin->text;
+	snprintf(family, sizeof family, "larder_%.*s%s", (int)strlen(kin->prefix) - 1, kin->prefix, value->counter ? "_total" : "");
+	write_number(w, family, &one, kin->label, value->name + strlen(kin->prefix));
 }
 
 static void write_histogram(struct writer *w, const struct sample_value *value)
@@ -131,8 +169,12 @@ static void write_labelled(const struct sample_value *value, void *arg)
 		write_histogram(arg, value);
 		return;
 	}
-	snprintf(family, sizeof family, "%s%s%s", value->counter ? "" : "larder_", value->name, value->counter ? "_total" : "");
-	write_number(arg, family, value->counter ? "counter" : "gauge", value, NULL);
+	if (write_seconds(arg, value))
+		return;
+	/* The names of the manager's metrics are given. */
+	snprintf(family, sizeof family, "%s%s%s", strncmp(value->name, "cache_", 6) == 0 ? "" : "larder_", value->name,
+			value->counter ? "_total" : "");
+	write_number(arg, family, value, NULL, NULL);
 }
 
 void prometheus_write(FILE *out, const char *cache, const struct sample *sample, const struct sample_filter *filter)
@@ -140,6 +182,9 @@ void prometheus_write(FILE *out, const char *cache, const struct sample *sample,
 	struct writer w = { .out = out, .cache = cache };
 
 	sample_each_engine(sample, filter, write_engine, &w);
-	sample_each_engine(sample, filter, write_eviction, &w);
+	for (size_t i = 0; i < sizeof kins / sizeof *kins; i++) {
+		w.kin = &kins[i];
+		sample_each_engine(sample, filter, write_kin, &w);
+	}
 	sample_each_labelled(sample, filter, write_labelled, &w);
 }

@@ -86,6 +86,8 @@ enum larder_status sample_take(struct larder *cache, struct sample *sample)
 		status = larder_metrics(cache, add_metric, sample);
 	if (status == LARDER_OK)
 		status = larder_hot_keys(cache, sample->hot, SAMPLE_HOT_KEYS, &sample->hot_count);
+	if (status == LARDER_OK)
+		status = sample_remote_take(cache, sample->stat.entries, &sample->remote);
 	if (status != LARDER_OK)
 		sample_free(sample);
 	return status == LARDER_END ? LARDER_NO_MEMORY : status;
@@ -99,6 +101,7 @@ void sample_free(struct sample *sample)
 	}
 	free(sample->series);
 	free(sample->namespaces);
+	sample_remote_free(&sample->remote);
 	*sample = (struct sample){ .wall_ms = 0 };
 }
 
@@ -143,24 +146,23 @@ static void each_namespace(const struct sample *sample, const struct sample_filt
 
 enum metric_kind { HITS, MISSES, DONE, ERRORS, OPERATIONS, DURATION, DURATIONS };
 
-struct walk {
-	const struct sample_filter *filter;
-	void (*visit)(const struct sample_value *value, void *arg);
-	void *arg;
-};
+bool sample_wanted(const struct sample_visit *visit, const char *name)
+{
+	return matches(visit->filter->name, name);
+}
 
 static void add_label(struct sample_value *value, const char *name, const char *text)
 {
 	value->labels[value->label_count++] = (struct larder_label){ name, text };
 }
 
-static void tell(const struct walk *w, struct sample_value *value, uint64_t number)
+static void tell(const struct sample_visit *w, struct sample_value *value, uint64_t number)
 {
 	value->value = number;
 	w->visit(value, w->arg);
 }
 
-static void tell_errors(const struct walk *w, struct sample_value *value, const struct larder_metric *m)
+static void tell_errors(const struct sample_visit *w, struct sample_value *value, const struct larder_metric *m)
 {
 	add_label(value, "reason", "");
 	for (unsigned i = 0; i < LARDER_REASONS; i++) {
@@ -170,7 +172,7 @@ static void tell_errors(const struct walk *w, struct sample_value *value, const 
 	}
 }
 
-static void tell_operations(const struct walk *w, struct sample_value *value, const struct larder_metric *m)
+static void tell_operations(const struct sample_visit *w, struct sample_value *value, const struct larder_metric *m)
 {
 	uint64_t bad = m->failed;
 
@@ -183,7 +185,7 @@ static void tell_operations(const struct walk *w, struct sample_value *value, co
 		tell(w, value, bad);
 }
 
-static void tell_metric(const struct walk *w, struct sample_value *value, enum metric_kind kind, const struct larder_metric *m)
+static void tell_metric(const struct sample_visit *w, struct sample_value *value, enum metric_kind kind, const struct larder_metric *m)
 {
 	if (kind == ERRORS || kind == OPERATIONS || kind == DURATIONS)
 		add_label(value, "operation", m->operation);
@@ -210,7 +212,7 @@ static bool has_it(enum metric_kind kind, const char *operation, const struct la
 	return (kind != HITS && kind != MISSES && kind != DONE) || (m->hits | m->misses | m->done) != 0;
 }
 
-static void each_metric(const struct sample *sample, const struct walk *w, const char *name, enum metric_kind kind, const char *operation,
+static void each_metric(const struct sample *sample, const struct sample_visit *w, const char *name, enum metric_kind kind, const char *operation,
 		const char *text)
 {
 	if (!matches(w->filter->name, name))
@@ -230,10 +232,12 @@ static void each_metric(const struct sample *sample, const struct walk *w, const
 void sample_each_labelled(const struct sample *sample, const struct sample_filter *filter,
 		void (*visit)(const struct sample_value *value, void *arg), void *arg)
 {
-	const struct walk w = { filter, visit, arg };
+	const struct sample_visit w = { filter, visit, arg };
 
 	each_namespace(sample, filter, false, visit, arg);
 	each_namespace(sample, filter, true, visit, arg);
+	if (!filter->store && !filter->namespace_name)
+		sample_each_remote(&sample->remote, &w);
 #define LARDER_METRIC(name, kind, operation, text) each_metric(sample, &w, #name, kind, operation, text);
 #include <larder/metrics.def>
 #undef LARDER_METRIC

@@ -35,7 +35,7 @@ struct top_participant {
 };
 
 /* Entries by time to live left, of a sample: see doctor_cache.c. */
-enum census_class { CENSUS_MINUTE, CENSUS_HOUR, CENSUS_DAY, CENSUS_LONGER, CENSUS_NEVER, CENSUS_CLASSES };
+enum census_class { CENSUS_SECOND, CENSUS_MINUTE, CENSUS_HOUR, CENSUS_DAY, CENSUS_LONGER, CENSUS_NEVER, CENSUS_CLASSES };
 struct top_census {
 	uint64_t entries[CENSUS_CLASSES], bytes[CENSUS_CLASSES], seen, seen_bytes;
 	uint64_t taken_ms;
@@ -71,7 +71,7 @@ const struct top_point *top_point(const struct top *top, unsigned ago); /* 0: th
 #define TABLE_COLUMNS 10u
 #define CELL_BYTES 96u
 
-enum top_view { VIEW_NAMESPACES, VIEW_PARTICIPANTS, VIEW_KEYS, VIEW_STORES, VIEW_MEMORY, VIEW_COUNT };
+enum top_view { VIEW_NAMESPACES, VIEW_PARTICIPANTS, VIEW_KEYS, VIEW_STORES, VIEW_MEMORY, VIEW_TIERS, VIEW_COUNT };
 
 struct table_row {
 	char text[TABLE_COLUMNS][CELL_BYTES];

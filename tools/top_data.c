@@ -94,6 +94,8 @@ static enum census_class class_of(int64_t ttl_ms)
 {
 	if (ttl_ms == LARDER_TTL_NONE)
 		return CENSUS_NEVER;
+	if (ttl_ms < 1000)
+		return CENSUS_SECOND;
 	if (ttl_ms < 60000)
 		return CENSUS_MINUTE;
 	if (ttl_ms < 3600000)

@@ -207,6 +207,39 @@ static void draw_state(struct canvas *canvas, const struct top *top, int row)
 		(void)put(canvas, row + 1, column + 3, LOOK_BAD, "no room %" PRIu64, new->no_room);
 }
 
+/* One line for all tiers and servers: what is worst of them.  Nothing where there are none. */
+static void draw_remote(struct canvas *canvas, const struct top *top, int row)
+{
+	const struct sample_remote *remote = &top->now.remote;
+	uint64_t queued = 0, oldest_ms = 0, gaps = 0;
+	unsigned open = 0, unheard = 0;
+	char text[TEXT_MAX];
+	int column = 1;
+
+	for (unsigned i = 0; i < remote->breaker_count; i++)
+		open += remote->breakers[i].breaker != LARDER_REDIS_CLOSED;
+	for (unsigned i = 0; i < remote->tier_count; i++) {
+		const struct larder_tiered_info *info = &remote->tiers[i].info;
+		unheard += !info->live;
+		queued += info->pending;
+		gaps += info->gaps;
+		oldest_ms = info->pending && info->oldest_ms > oldest_ms ? info->oldest_ms : oldest_ms;
+	}
+	if (remote->breaker_count)
+		column = put(canvas, row, column, open ? LOOK_BAD : LOOK_PLAIN, open ? "redis cut off %u/%u" : "redis up",
+				open, remote->breaker_count) + 3;
+	if (!remote->tier_count)
+		return;
+	column = put(canvas, row, column, unheard ? LOOK_WARN : LOOK_PLAIN, "changes %s", unheard ? "NOT heard" : "heard");
+	column = put(canvas, row, column + 3, remote->dirty ? LOOK_WARN : LOOK_PLAIN, "dirty %s%s", remote->dirty_sampled ? "about " : "",
+			text_count((double)remote->dirty, text));
+	column = put(canvas, row, column + 3, LOOK_PLAIN, "queued %s", text_count((double)queued, text));
+	if (oldest_ms)
+		column = put(canvas, row, column, LOOK_PLAIN, " for %s", text_duration((int64_t)oldest_ms, text));
+	if (gaps)
+		(void)put(canvas, row, column + 3, LOOK_PLAIN, "gaps %s", text_count((double)gaps, text));
+}
+
 /* [sssmmmmmmm....] small 9%  main 80%  free 11% */
 static void draw_memory(struct canvas *canvas, const struct top *top, int row)
 {
@@ -416,7 +449,7 @@ static void draw_help(struct canvas *canvas)
 {
 	static const char *const lines[] = {
 		"q            leave",
-		"n p k s m    namespaces, participants, hot keys, stores, memory; or Tab",
+		"n p k s m t  namespaces, participants, hot keys, stores, memory, tiers; or Tab",
 		"< >          sort by the column to the left, to the right",
 		"r            turn the order round",
 		"/            filter by the last column: part of it, or a glob; Esc takes the filter off",
@@ -428,7 +461,8 @@ static void draw_help(struct canvas *canvas)
 		"s m e . in the bar: small pool, main pool, being emptied, free.",
 		"The graphs are of all gets; bars of durations: p50 strong, p99 light.",
 		"Stores and durations are what managers measure; ACCESSES are of",
-		"about two minutes, OTHERS of them perhaps of another key.",
+		"about two minutes, OTHERS of them perhaps of another key.  A tier is heard",
+		"while changes of others come in; a Redis is closed, as its breaker is.",
 	};
 
 	for (int i = 0; i < (int)(sizeof lines / sizeof lines[0]) && i + 2 < canvas->rows; i++)
@@ -482,6 +516,7 @@ bool frame_draw(struct canvas *canvas, const struct top *top, const struct frame
 	draw_rates(canvas, top, 1);
 	draw_state(canvas, top, 2);
 	draw_memory(canvas, top, 4);
+	draw_remote(canvas, top, 5);
 	if (canvas->rows >= CHART_ROWS_MIN) {
 		draw_graphs(canvas, top, row + 1);
 		row += GRAPH_ROWS + 2;

@@ -311,11 +311,12 @@ static void rate_row(struct table *table, const struct top *top, const char *wha
 static void census_rows(struct table *table, const struct top *top)
 {
 	static const char *const names[CENSUS_CLASSES] = {
-		"ttl: less than a minute left",
-		"ttl: less than an hour left",
-		"ttl: less than a day left",
-		"ttl: a day or more left",
-		"ttl: never expire",
+		"sampled: under 1s left",
+		"sampled: under 1m left",
+		"sampled: under 1h left",
+		"sampled: under 1d left",
+		"sampled: 1d or more left",
+		"sampled: never expire",
 	};
 	const struct top_census *census = &top->census;
 
@@ -331,6 +332,27 @@ static void census_rows(struct table *table, const struct top *top)
 	}
 }
 
+/* As segments are kept apart by what their entries were set to live.  A class that holds nothing is left out. */
+static void ttl_rows(struct table *table, const struct top *top)
+{
+	const struct larder_stat *now = &top->now.stat;
+	const struct { const char *what; uint64_t entries, bytes; } classes[] = {
+#define TTL(class, what) { "ttl: " what, now->ttl_entries_##class, now->ttl_bytes_##class }
+		TTL(never, "none"), TTL(10s, "up to 10s"), TTL(2m, "up to 2m"), TTL(30m, "up to 30m"), TTL(6h, "up to 6h"),
+		TTL(longer, "longer"), TTL(mixed, "several, in one"),
+#undef TTL
+	};
+
+	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+		struct table_row *row = classes[i].bytes ? memory_row(table, classes[i].what) : NULL;
+		if (!row)
+			continue;
+		cell_count(row, 0, (double)classes[i].entries);
+		cell_size(row, 1, classes[i].bytes);
+		cell_percent(row, 2, (double)classes[i].bytes, (double)top->follow.info.bytes);
+	}
+}
+
 static bool fill_memory(struct table *table, const struct top *top)
 {
 	const struct larder_stat *now = &top->now.stat, *old = &top->before.stat;
@@ -341,6 +363,7 @@ static bool fill_memory(struct table *table, const struct top *top)
 	pool_row(table, top, "free", 0, now->segments_free * segment, now->segments_free);
 	pool_row(table, top, "being emptied", 0, now->segments_recycling * segment, now->segments_recycling);
 	pool_row(table, top, "index", 0, top->follow.info.index_bytes, 0);
+	ttl_rows(table, top);
 	census_rows(table, top);
 	rate_row(table, top, "evicted: small pool", old->evictions_small, now->evictions_small);
 	rate_row(table, top, "evicted: main pool", old->evictions_main, now->evictions_main);
@@ -348,6 +371,109 @@ static bool fill_memory(struct table *table, const struct top *top)
 	rate_row(table, top, "evicted: no room to survive", old->evictions_need, now->evictions_need);
 	rate_row(table, top, "expired", old->expirations, now->expirations);
 	rate_row(table, top, "flushed", old->flushed, now->flushed);
+	return true;
+}
+
+/* ---- Tiers ---- */
+
+static const struct table_column tier_columns[] = {
+	{ "STATE", -7 }, { "FOR", 6 }, { "ERR/S", 5 }, { "INVAL/S", 7 }, { "GAPS", 4 }, { "CONN", 4 }, { "QUEUE", 5 }, { "OLDEST", 6 },
+	{ "WHAT", 0 },
+};
+
+/* "3.2s": four characters, or more for what takes days. */
+static void cell_ms(struct table_row *row, unsigned column, uint64_t ms)
+{
+	if (!ms)
+		cell(row, column, 0, "-");
+	else if (ms < 1000)
+		cell(row, column, (double)ms, "%" PRIu64 "ms", ms);
+	else
+		cell(row, column, (double)ms, ms < 10000 ? "%.1fs" : "%.0fs", (double)ms / 1000);
+}
+
+static struct table_row *remote_row(struct table *table, const char *state, bool warn)
+{
+	struct table_row *row = add_row(table);
+
+	if (!row)
+		return NULL;
+	for (unsigned i = 1; i < 8; i++)
+		cell(row, i, -1, "-");
+	cell(row, 0, 0, "%s", state);
+	row->warn = warn;
+	return row;
+}
+
+static const struct larder_tiered_info *tier_before(const struct top *top, const char *far)
+{
+	for (unsigned i = 0; top->two && i < top->before.remote.tier_count; i++)
+		if (!strcmp(top->before.remote.tiers[i].far, far))
+			return &top->before.remote.tiers[i].info;
+	return NULL;
+}
+
+static bool add_tier(struct table *table, const struct top *top, const struct sample_tier *tier)
+{
+	const struct larder_tiered_info *now = &tier->info, *before = tier_before(top, tier->far);
+	struct table_row *row = remote_row(table, sample_line(now), !now->live);
+
+	if (!row)
+		return false;
+	cell_ms(row, 1, now->broken_for_ms);
+	cell_count(row, 2, top_rate(top, before ? before->failures : now->failures, now->failures));
+	cell_count(row, 3, top_rate(top, before ? before->invalidations : now->invalidations, now->invalidations));
+	cell_count(row, 4, (double)now->gaps);
+	cell_count(row, 5, (double)now->armed);
+	cell_count(row, 6, (double)now->pending);
+	cell_ms(row, 7, now->pending ? now->oldest_ms : 0);
+	cell(row, 8, 0, "tier: %s", tier->far);
+	return true;
+}
+
+static const struct larder_redis_node *breaker_before(const struct top *top, const char *address)
+{
+	for (unsigned i = 0; top->two && i < top->before.remote.breaker_count; i++)
+		if (!strcmp(top->before.remote.breakers[i].address, address))
+			return &top->before.remote.breakers[i];
+	return NULL;
+}
+
+/* Connections are counted by the store, which has one server unless it is a cluster. */
+static const struct sample_redis *counters_of(const struct top *top, const char *address)
+{
+	for (unsigned i = 0; i < top->now.remote.redis_count; i++)
+		if (!strcmp(top->now.remote.redis[i].address, address))
+			return &top->now.remote.redis[i];
+	return NULL;
+}
+
+static bool add_breaker(struct table *table, const struct top *top, const struct larder_redis_node *now)
+{
+	const struct larder_redis_node *before = breaker_before(top, now->address);
+	const struct sample_redis *counters = counters_of(top, now->address);
+	struct table_row *row = remote_row(table, sample_breaker(now), now->breaker != LARDER_REDIS_CLOSED);
+
+	if (!row)
+		return false;
+	cell_ms(row, 1, now->open_for_ms);
+	cell_count(row, 2, top_rate(top, before ? before->failures : now->failures, now->failures));
+	if (counters)
+		cell_count(row, 5, (double)counters->status.connects);
+	cell(row, 8, 0, *now->last ? "%.60s: %s" : "%.60s", now->address, now->last);
+	return true;
+}
+
+static bool fill_tiers(struct table *table, const struct top *top)
+{
+	const struct sample_remote *remote = &top->now.remote;
+
+	for (unsigned i = 0; i < remote->tier_count; i++)
+		if (!add_tier(table, top, &remote->tiers[i]))
+			return false;
+	for (unsigned i = 0; i < remote->breaker_count; i++)
+		if (!add_breaker(table, top, &remote->breakers[i]))
+			return false;
 	return true;
 }
 
@@ -366,6 +492,8 @@ static const struct {
 	{ "stores", "no metrics of stores: programs that use a manager make them", COLUMNS(store_columns), 0,
 			fill_stores },
 	{ "memory", "", COLUMNS(memory_columns), TABLE_COLUMNS, fill_memory },
+	{ "tiers", "no tier over this cache, and no redis store shares it (larder-tiered(7))", COLUMNS(tier_columns), TABLE_COLUMNS,
+			fill_tiers },
 #undef COLUMNS
 };
 

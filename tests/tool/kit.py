@@ -12,9 +12,12 @@ import json
 import os
 import random
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -129,9 +132,88 @@ class Worker:
         assert ended == [None] * len(ended), f"workers ended by themselves: {ended}"
 
 
+class Server:
+    """A server on a socket in the run's directory, killed at the end."""
+
+    def __init__(self, program, *arguments):
+        if not shutil.which(program):
+            raise Skip(f"there is no {program}")
+        self.path = temporary()
+        self.command = [program, *(argument.replace("SOCKET", str(self.path)) for argument in arguments)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                self.connection = socket.socket(socket.AF_UNIX)
+                self.connection.connect(str(self.path))
+                break
+            except OSError:
+                self.connection.close()
+                time.sleep(0.02)
+        else:
+            self.process.kill()
+            raise AssertionError(f"{self.command} did not start")
+        self.file = self.connection.makefile("rwb")
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.connection.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Redis(Server):
+    def __init__(self, *more):
+        super().__init__("redis-server", "--port", "0", "--unixsocket", "SOCKET", "--save", "", "--daemonize", "no", *more)
+
+    def send(self, *parts):
+        data = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+        self.file.write(b"*%d\r\n" % len(data) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in data))
+        self.file.flush()
+        answer = self.file.readline()
+        assert answer[:1] in b"+:", (parts, answer)
+
+    def url(self, rest=""):
+        return f"unix://{self.path}{rest}"
+
+
+class Memcached(Server):
+    def __init__(self):
+        super().__init__("memcached", "-s", "SOCKET", "-u", "root" if os.geteuid() == 0 else "nobody", "-m", "64")
+
+    def send(self, command, data):
+        self.file.write(command.encode() + b"\r\n" + data + b"\r\n")
+        self.file.flush()
+        assert self.file.readline() == b"STORED\r\n", command
+
+    def url(self):
+        return f"memcached://{self.path}"
+
+
 def counters():
     text = (SOURCE / "include" / "larder" / "counters.def").read_text()
     return re.findall(r'^LARDER_COUNTER\((\w+), "(.*)"\)$', text, re.M)
+
+
+def definitions(file, macro):
+    """Names of a .def file."""
+    return re.findall(rf"^{macro}\((\w+),", (SOURCE / "include" / "larder" / file).read_text(), re.M)
+
+
+def remote_names():
+    """{name: whether it is a counter} of what is told of tiers and servers."""
+    names = {"tier_live": False, "tier_held": False, "dirty_entries": False, "breaker_open": False}
+    for prefix, file in ("tier_", "tiered.def"), ("breaker_", "breaker.def"):
+        names |= {prefix + name: True for name in definitions(file, "LARDER_COUNTER")}
+        names |= {prefix + name: False for name in definitions(file, "LARDER_GAUGE")}
+    return names | {"redis_" + name: True for name in definitions("redis.def", "LARDER_REDIS_COUNTER")}
+
+
+def served(name, counter):
+    """What Prometheus calls it."""
+    return f"larder_{name}_total" if counter else f"larder_{re.sub('_ms$', '_seconds', name)}"
 
 
 def passes(number, function):

@@ -9,70 +9,8 @@ import subprocess
 import threading
 import time
 
-from kit import (DAMAGED, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, USAGE, Cache, Skip, lines, main, run, show, temporary,
+from kit import (DAMAGED, FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, USAGE, Cache, Memcached, Redis, lines, main, run, show, temporary,
                  test)
-
-# ---- Servers --------------------------------------------------------------------------------------------------------
-
-class Server:
-    """A server on a socket in the run's directory, killed at the end."""
-
-    def __init__(self, program, *arguments):
-        if not shutil.which(program):
-            raise Skip(f"there is no {program}")
-        self.path = temporary()
-        self.command = [program, *(argument.replace("SOCKET", str(self.path)) for argument in arguments)]
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                self.connection = socket.socket(socket.AF_UNIX)
-                self.connection.connect(str(self.path))
-                break
-            except OSError:
-                self.connection.close()
-                time.sleep(0.02)
-        else:
-            self.process.kill()
-            raise AssertionError(f"{self.command} did not start")
-        self.file = self.connection.makefile("rwb")
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-        self.connection.close()
-        self.process.kill()
-        self.process.wait()
-
-
-class Redis(Server):
-    def __init__(self, *more):
-        super().__init__("redis-server", "--port", "0", "--unixsocket", "SOCKET", "--save", "", "--daemonize", "no", *more)
-
-    def send(self, *parts):
-        data = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
-        self.file.write(b"*%d\r\n" % len(data) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in data))
-        self.file.flush()
-        answer = self.file.readline()
-        assert answer[:1] in b"+:", (parts, answer)
-
-    def url(self, rest=""):
-        return f"unix://{self.path}{rest}"
-
-
-class Memcached(Server):
-    def __init__(self):
-        super().__init__("memcached", "-s", "SOCKET", "-u", "root" if os.geteuid() == 0 else "nobody", "-m", "64")
-
-    def send(self, command, data):
-        self.file.write(command.encode() + b"\r\n" + data + b"\r\n")
-        self.file.flush()
-        assert self.file.readline() == b"STORED\r\n", command
-
-    def url(self):
-        return f"memcached://{self.path}"
-
 
 def bring(cache, source, *options, expect=FOUND, **more):
     return json.loads(run("import", "--json", "--from", source, *options, cache, expect=expect, **more))

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import time
 
-from kit import FAILED, LARDER, NOT_FOUND, SOURCE, USAGE, WORKER, Cache, Skip, Worker, lines, main, run, show, temporary, test
+from kit import (FAILED, LARDER, NOT_FOUND, SOURCE, USAGE, WORKER, Cache, Redis, Skip, Worker, lines, main, remote_names, run, served,
+                 show, temporary, test)
 
 ROOMY = ("--instruments", "200k")
 
@@ -101,7 +102,9 @@ def prometheus_has_every_counter_gauge_and_metric_with_its_unit():
                 key = f'larder_{name}_total{{cache="{cache}"}}'
             assert found[key] == stat[name], key
         for name in gauges:
-            assert f'larder_{name}{{cache="{cache}"}}' in found, name
+            kin = re.fullmatch(r"(ttl_(?:bytes|entries))_(\w+)", name)
+            key = f'larder_{kin[1]}{{cache="{cache}",class="{kin[2]}"}}' if kin else f'larder_{name}{{cache="{cache}"}}'
+            assert key in found, name
         assert found[f'larder_namespace_entries{{cache="{cache}",namespace=""}}'] == 1
         labels = f'cache="{cache}",store="disk",namespace="pages",operation="render",shard="7"'
         assert found[f'cache_operations_total{{{labels},success="true"}}'] == 3, text
@@ -110,6 +113,52 @@ def prometheus_has_every_counter_gauge_and_metric_with_its_unit():
         buckets = [value for key, value in found.items() if key.startswith(f"cache_duration_seconds_bucket{{{labels},le=")]
         assert len(buckets) == 64 and buckets == sorted(buckets) and buckets[-1] == 3 and buckets[0] == 0, buckets
         assert len(re.findall(r"^# TYPE (\S+)", text, re.M)) == len(set(re.findall(r"^# TYPE (\S+)", text, re.M)))
+
+
+@test
+def memory_is_told_by_time_to_live():
+    with Cache(*ROOMY) as cache:
+        for number, ttl in enumerate(["none", "5s", "1m", "20m", "5h", "7d"]):
+            run("set", "-t", ttl, cache, f"key{number}", "x" * 100)
+        stat = show("stat", cache)
+        for name in "never", "10s", "2m", "30m", "6h", "longer":
+            assert stat[f"ttl_entries_{name}"] == 1 and 100 < stat[f"ttl_bytes_{name}"] < 300, (name, stat)
+
+
+@test
+def a_tier_and_its_redis_are_told_of_without_asking_them():
+    with Cache("--size", "32m") as cache, Redis() as redis:
+        with Worker(["tier", cache, redis.url()]):
+            time.sleep(0.3)
+            text = run("stat", cache).decode()
+            assert re.search(r"^tier before redis \S+ *: changes of others are heard \(pid \d+ listens\); 0 writes queued$", text, re.M), text
+            assert re.search(r"^redis \S+: breaker closed", text, re.M) and "\n0 dirty entries" in text, text
+            found = metrics(cache)
+            assert {metric["name"] for metric in found} >= set(remote_names()), set(remote_names()) - {metric["name"] for metric in found}
+            assert one(found, name="tier_live")["value"] == 1 and one(found, name="tier_invalidations")["value"] > 3, found
+            assert one(found, name="redis_commands", server=str(redis.path))["value"] > 3
+            exposition = run("stat", "--prometheus", cache).decode()
+            promtool(exposition)
+            for name, counter in remote_names().items():
+                kind = "counter" if counter else "gauge"
+                assert f"# TYPE {served(name, counter)} {kind}\n" in exposition, name
+            redis.process.kill()
+            text = awaited(cache, r"breaker open")
+            assert re.search(r"changes of others have not been heard for \S+ \(pid \d+ tries to\)", text), text
+            assert re.search(r"^1 dirty entry:", text, re.M) and "last failure: " in text, text
+            found = metrics(cache, "-f", "*_open") + metrics(cache, "-f", "tier_gaps") + metrics(cache, "-f", "dirty_*")
+            assert [metric["value"] for metric in found] == [1, 1, 1], found
+        assert "no process listens" in run("stat", cache).decode() # all are gone, and what they left can be read
+        assert metrics(cache, "--store", "shm", "-f", "tier_*") == []
+
+
+def awaited(cache, pattern):
+    for _ in range(100):
+        text = run("stat", cache).decode()
+        if re.search(pattern, text):
+            return text
+        time.sleep(0.05)
+    raise AssertionError(f"no {pattern} in: {text}")
 
 
 @test

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import time
 
-from kit import FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, USAGE, WORKER, Cache, Skip, Worker, main, run, show, test
+from kit import FAILED, FOUND, LARDER, NOT_FOUND, RANDOM, USAGE, WORKER, Cache, Redis, Skip, Worker, main, run, show, test
 
-VIEWS = ["namespaces", "participants", "keys", "stores", "memory"]
+VIEWS = ["namespaces", "participants", "keys", "stores", "memory", "tiers"]
 
 
 def work(*command):
@@ -89,7 +89,12 @@ def every_view_has_its_columns_and_filter():
         assert "pears" in text and "plums" in text and "apples" not in text.replace("p*s", ""), text
         assert frame(cache, "-v", "participants").count(" alive ") == 2
         text = frame(cache, "-v", "memory")
-        assert all(what in text for what in ("pool: small", "pool: main", "ttl: less than an hour left", "ttl: never expire")), text
+        assert all(what in text for what in ("pool: small", "pool: main", "ttl: none")), text
+        run("set", "-t", "30m", cache, "key", "v" * 100)
+        text = frame(cache, "-v", "memory", "--size", "80x40")
+        assert re.search(r" 1 +\d+ B +0\.0% .* ttl: up to 30m$", text, re.M), text
+        assert re.search(r" 4 +.* sampled: under 1h left$", text, re.M) and "sampled: never expire" in text, text
+        assert "no tier over this cache" in frame(cache, "-v", "tiers")
         text = frame(cache, "-v", "stores")
         assert re.search(r"\d+ +0 +\d+[nu]s +\d+[num]s +\d+[num]s get ", text), text
         assert "nothing matches" in frame(cache, "-v", "stores", "-f", "no such store")
@@ -100,6 +105,19 @@ def durations_of_gets_are_shown_as_quantiles():
     with Cache() as cache, Worker(["serve", cache]):
         text = run("top", "-n", "3", "-d", "200ms", cache).decode()
         assert re.search(r"get p50 [\d.]+ .s p99 [\d.]+ .s p99\.9 [\d.]+ .s", text), text
+
+
+@test
+def a_tier_and_its_redis_are_shown():
+    with Cache("--size", "32m") as cache, Redis() as redis, Worker(["tier", cache, redis.url()]):
+        text = frame(cache, "-v", "tiers")
+        assert re.search(r"^ redis up   changes heard   dirty 0   queued 0", text, re.M), text
+        assert re.search(r"^ heard +- .* tier: redis ", text, re.M) and re.search(rf"^ closed +- .* {redis.path}", text, re.M), text
+        redis.process.kill()
+        time.sleep(1)
+        text = frame(cache, "-v", "tiers")
+        assert re.search(r"^ redis cut off 1/1   changes NOT heard   dirty 1   queued 0   gaps 1$", text, re.M), text
+        assert re.search(r"^ broken +[\d.]+m?s ", text, re.M) and re.search(r"^ (open|probing) +[\d.]+m?s ", text, re.M), text
 
 
 @test
@@ -185,6 +203,20 @@ def the_screen_is_clean_at_80_by_24_and_lives():
         terminal.wait(rf"gets {re.escape(first)}/s", gone=True)
         terminal.keys("q")
         assert "ended 0" in terminal.wait("ended")
+
+
+@test
+def the_state_of_a_tier_is_seen_to_change():
+    with Cache("--size", "32m") as cache, Redis() as redis, Worker(["tier", cache, redis.url()]), Terminal(cache) as terminal:
+        terminal.wait("redis up   changes heard")
+        terminal.keys("t")
+        terminal.wait(r"INVAL/S GAPS CONN")
+        redis.process.kill()
+        terminal.wait("redis cut off 1/1   changes NOT heard   dirty 1")
+        text = terminal.wait(r"\n broken ")
+        assert all(len(line) <= 80 for line in text.split("\n")), text
+        terminal.keys("q")
+        terminal.wait("ended 0")
 
 
 @test

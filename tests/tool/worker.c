@@ -16,11 +16,14 @@
  *     worker trace CACHE FILE SCALE
  *                                gets, and sets if it is not there, each key of a file of pairs (u32 number, u32 bytes), bytes / SCALE
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
+ *     worker tier CACHE URL      opens a tier with the cache before a Redis, keeps what that fails to take, and sets and gets through it
+ *                                until it is killed; "ready" once changes of others are heard
  *
  * What `write` sets is a multiple of "KEY/DIGIT;", so that whoever reads a value can tell whether it is whole and the
  * key's own.
  */
-#include <larder/monitor.h>
+#include <larder/manager.h>
+#include <larder/tiered.h>
 
 #include <err.h>
 #include <math.h>
@@ -236,6 +239,33 @@ static _Noreturn void write_on(struct larder *cache, unsigned seed)
 	}
 }
 
+static _Noreturn void serve_tier(const char *cache, const char *url)
+{
+	struct larder_manager_options options = LARDER_MANAGER_OPTIONS_INIT;
+	struct larder_tiered_info info = { 0 };
+	struct larder_buffer value = { .grow = true };
+	struct larder_manager *manager;
+	struct larder_handle *handle;
+	char text[800];
+
+	snprintf(text, sizeof text, "[manager]\ndefault = tier\n[store near]\nkind = shm\nname = %s\n[store far]\nkind = redis\nurl = %s\n"
+			"[store tier]\nkind = tiered\nnear = near\nfar = far\nmode = write-through\nlistener = thread\n"
+			"on-failure = keep\non-gap = bound:1m\nkeepalive = 50ms\n", cache, url);
+	options.text = text;
+	options.flags = LARDER_NO_ENVIRONMENT;
+	if (larder_manager_open_with(&options, &manager) < 0 || larder_manager_handle(manager, NULL, "users", &handle) < 0)
+		errx(1, "%s", larder_message());
+	struct larder_store *tier = larder_manager_store(manager, NULL);
+	for (bool said = false;; usleep(10000)) {
+		(void)larder_handle_set(handle, "7", 1, "Ada", 3, LARDER_SECONDS(60));
+		(void)larder_handle_get(handle, "7", 1, &value);
+		check(larder_tiered_info(tier, &info));
+		if (info.live && !said)
+			ready();
+		said = said || info.live;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct larder *cache;
@@ -243,7 +273,9 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | repeat CACHE COUNT | record CACHE | work CACHE |\n"
 			"       zipf CACHE KEYS REQUESTS SEED | trace CACHE FILE SCALE |\n"
-			"       write CACHE SEED");
+			"       write CACHE SEED | tier CACHE URL");
+	if (!strcmp(argv[1], "tier") && argc == 4)
+		serve_tier(argv[2], argv[3]);
 	if (larder_open(argv[2], 0, &cache) < 0)
 		errx(1, "%s", larder_message());
 	if (!strcmp(argv[1], "hold"))
