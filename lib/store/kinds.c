@@ -2,6 +2,8 @@
 /* The kinds of store that larder brings, in one list. */
 #include "store/kinds.h"
 
+#include <string.h>
+
 const struct larder_store_kind *const store_kinds[] = {
 	&store_shm,
 	&store_memory,
@@ -12,3 +14,13 @@ const struct larder_store_kind *const store_kinds[] = {
 	&store_tiered,
 	NULL
 };
+
+const char *kind_absent(const char *name)
+{
+#ifndef LARDER_REDIS
+	if (!strcmp(name, "redis"))
+		return "this larder was built without hiredis; install libhiredis-dev and build it with -Dredis=enabled";
+#endif
+	(void)name;
+	return NULL;
+}

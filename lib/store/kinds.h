@@ -18,5 +18,7 @@ extern const struct larder_store_kind store_redis;  /* a Redis server or cluster
 
 /* All of them, ended by NULL. */
 extern const struct larder_store_kind *const store_kinds[];
+/* Why a kind that larder knows of is not among them; NULL: it is, or there is no such kind. */
+const char *kind_absent(const char *name);
 
 #endif

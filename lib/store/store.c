@@ -104,6 +104,10 @@ static void kind_unknown(const struct store_request *request)
 	char known[256] = "", head[HEAD_BYTES];
 	size_t distance = SIZE_MAX;
 
+	if (kind_absent(name)) {
+		message_set("%skind = %s: %s", head_of(request, head), name, kind_absent(name));
+		return;
+	}
 	for (size_t i = 0; store_kinds[i]; i++) {
 		snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", store_kinds[i]->name);
 		if (settings_meant(name, store_kinds[i]->name, &distance))
