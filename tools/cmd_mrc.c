@@ -15,6 +15,7 @@
 #include "tool.h"
 
 #define BATCH 4096u
+#define BATCH_MIN 8u /* what is read at the least */
 #define POLL_MS 5
 #define FEW_KEYS 256u    /* traced keys in the cache below which a curve is but a hint */
 #define STEADY_POINTS 0.05 /* so near to the rate since creation is the sample's own where use has not changed */
@@ -69,11 +70,12 @@ static int no_memory(void)
 	return TOOL_FAILED;
 }
 
-/* The next of the trace; *count 0: there is no more. */
-static int feed_some(struct larder *cache, struct study *s, uint64_t *cursor, size_t *count)
+/* The next of the trace, `most` at the most; *count 0: there is no more. */
+static int feed_some(struct larder *cache, struct study *s, uint64_t *cursor, size_t most, size_t *count)
 {
 	struct larder_access accesses[BATCH];
-	enum larder_status status = larder_trace_read(cache, cursor, accesses, BATCH, count);
+	size_t room = most > BATCH ? BATCH : most > BATCH_MIN ? most : BATCH_MIN;
+	enum larder_status status = larder_trace_read(cache, cursor, accesses, room, count);
 
 	if (status != LARDER_OK)
 		return report_cache(status);
@@ -89,7 +91,7 @@ static int feed_all(struct larder *cache, struct study *s, uint64_t *cursor)
 	int code = TOOL_OK;
 
 	while (code == TOOL_OK && count)
-		code = feed_some(cache, s, cursor, &count);
+		code = feed_some(cache, s, cursor, BATCH, &count);
 	return code;
 }
 
@@ -115,11 +117,11 @@ static int follow(struct larder *cache, struct study *s, uint64_t *cursor, int64
 /* The ring began in the middle of things: its first half fills the simulated caches, its second is counted. */
 static int feed_ring(struct larder *cache, struct study *s, uint64_t *cursor)
 {
-	size_t count = 1;
+	size_t count = 1, half = s->trace.capacity / 2;
 	int code = TOOL_OK;
 
-	while (code == TOOL_OK && !s->whole && s->accesses < s->trace.capacity / 2 && count)
-		code = feed_some(cache, s, cursor, &count);
+	while (code == TOOL_OK && !s->whole && s->accesses < half && count)
+		code = feed_some(cache, s, cursor, half - s->accesses, &count);
 	if (code != TOOL_OK)
 		return code;
 	if (!s->whole)
@@ -186,7 +188,8 @@ static int study(struct larder *cache, const struct request *request, struct stu
 	read_curve(s, request);
 	if (s->curve.gets)
 		return TOOL_OK;
-	complain("no get in the trace so far; ask again when the cache was used, or let it follow (--for 30s)");
+	complain("no get of a traced key (one in %" PRIu64 ") so far; ask again when the cache was used, or let it follow (--for 30s)",
+			s->trace.one_in);
 	return TOOL_FAILED;
 }
 

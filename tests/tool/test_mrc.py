@@ -116,6 +116,16 @@ def a_size_is_recommended():
 
 
 @test
+def a_trace_that_has_come_round_is_enough_for_a_curve():
+    with Cache("--size", "30m", "--entry-size", "17k") as cache: # whose ring is as long as what is read at a time
+        subprocess.run([WORKER, "zipf", str(cache), "50000", "500000", "1"], check=True)
+        told = show("mrc", cache)
+        assert told["sampled_accesses"] > 2000 and 100 < told["sampled_gets"] < told["sampled_accesses"], told
+        rate, curve = rate_since(cache, (0, 0)), predicted(told)
+        assert abs(curve[1] - rate) < 0.15, (rate, curve)
+
+
+@test
 def it_follows_a_cache_at_work():
     with Cache("--size", "6m", "--instruments", "400k") as cache:
         work = subprocess.Popen([WORKER, "zipf", str(cache), "60000", "100000000", "1"])
