@@ -153,7 +153,8 @@ static bool add_point(struct history *h, const json_t *line)
 		h->began_ms = number_in(line, "time_ms");
 	more[h->count] = (struct point){ .seconds = (number_in(line, "time_ms") - h->began_ms) / 1000, .gets = gets,
 		.sets = number_in(rates, "sets"), .hit_percent = gets > 0 ? 100 * hits / gets : 0,
-		.evictions = number_in(rates, "evictions_small") + number_in(rates, "evictions_main"),
+		.evictions = number_in(rates, "evictions_small") + number_in(rates, "evictions_main") + number_in(rates, "evictions_index")
+				+ number_in(rates, "evictions_need") + number_in(rates, "evictions_quota"),
 		.entry_mib = number_in(line, "entry_bytes") / 1048576 };
 	read_durations(line, &more[h->count++]);
 	return true;
@@ -198,25 +199,45 @@ static void write_data(FILE *to, const struct history *h)
 	fputs("END\n", to);
 }
 
+static double larger(double a, double b) { return a > b ? a : b; }
+
+static void raise_most(struct point *most, const struct point *p)
+{
+	most->gets = larger(most->gets, p->gets);
+	most->sets = larger(most->sets, p->sets);
+	most->evictions = larger(most->evictions, p->evictions);
+	most->entry_mib = larger(most->entry_mib, p->entry_mib);
+	most->p99_us = larger(most->p99_us, p->p99_us);
+}
+
+/* What is 0 all the time has a range, too: gnuplot would warn of an empty one. */
+static void set_range(FILE *to, double most)
+{
+	fprintf(to, "set yrange [0:%g]\n", most > 0 ? most * 1.05 : 1);
+}
+
 static int draw_history(const struct history *h, const char *path)
 {
 	struct plot plot = { 0 };
-	bool timed = false;
+	struct point most = { 0 };
 	int code = plot_begin(&plot, path, 1000, 900);
 
 	if (code != TOOL_OK)
 		return code;
 	for (size_t i = 0; i < h->count; i++)
-		timed |= h->points[i].p99_us > 0;
+		raise_most(&most, &h->points[i]);
+	bool timed = most.p99_us > 0;
 	write_data(plot.to, h);
 	fprintf(plot.to, "set multiplot layout %d,1\nset lmargin 12\nset rmargin 22\n", timed ? 4 : 3);
 	fputs("set ylabel 'hits, % of gets'\nset yrange [0:100]\nplot $h using 1:5 with lines lw 2 title 'hit rate'\n"
-	      "set yrange [0:*]\nset ylabel 'per second'\n"
-	      "plot $h using 1:2 with lines title 'gets', $h using 1:3 with lines title 'sets', $h using 1:4 with lines title 'evictions'\n"
+	      "set ylabel 'per second'\n", plot.to);
+	set_range(plot.to, larger(larger(most.gets, most.sets), most.evictions));
+	fputs("plot $h using 1:2 with lines title 'gets', $h using 1:3 with lines title 'sets', $h using 1:4 with lines title 'evictions'\n"
 	      "set ylabel 'MiB'\n", plot.to);
+	set_range(plot.to, most.entry_mib);
 	fprintf(plot.to, "%splot $h using 1:6 with lines title 'entries'\n", timed ? "" : "set xlabel 'seconds'\n");
 	if (timed)
-		fputs("set ylabel 'us, get'\nset xlabel 'seconds'\nplot $h using 1:7 with lines title 'p50', $h using 1:8 with lines title 'p99'\n",
+		fputs("set ylabel 'us, get'\nset yrange [0:*]\nset xlabel 'seconds'\nplot $h using 1:7 with lines title 'p50', $h using 1:8 with lines title 'p99'\n",
 				plot.to);
 	fputs("unset multiplot\n", plot.to);
 	return plot_end(&plot);

@@ -177,7 +177,8 @@ static void draw_rates(struct canvas *canvas, const struct top *top, int row)
 
 static uint64_t evictions(const struct larder_stat *stat)
 {
-	return stat->evictions_small + stat->evictions_main + stat->evictions_index + stat->evictions_need;
+	return stat->evictions_small + stat->evictions_main + stat->evictions_index + stat->evictions_need +
+			stat->evictions_quota;
 }
 
 /* What is wrong is shown for as long as the cache lives: it does not go by itself. */

@@ -238,6 +238,10 @@ def a_recorded_history_is_drawn():
         picture = history.with_suffix(end)
         run("stat", "--plot", picture, history)
         assert drawn(picture) and picture.stat().st_size > 5000, picture
+    with Cache() as cache: # where nothing happens
+        idle = temporary(run("stat", "--json", cache, "20ms", "3"))
+    run("stat", "--plot", idle.with_suffix(".svg"), idle)
+    assert drawn(idle.with_suffix(".svg")) and not run.said, run.said
     cut = temporary(history.read_bytes()[:-30]) # the recording was interrupted
     run("stat", "--plot", cut.with_suffix(".svg"), cut)
     run("stat", "--plot", cut.with_suffix(".svg"), "-", data=history.read_bytes())
