@@ -289,9 +289,13 @@ static void name_target(struct exporter *exporter, unsigned number, const char *
 /* A slip of the pen is seen at once, and not at the first scrape; that a cache comes later is no fault. */
 static void look_for(struct exporter *exporter)
 {
-	for (unsigned i = 0; i < exporter->target_count; i++)
-		if (!follow_attach(&exporter->targets[i].follow))
-			complain("%s; larder_up is 0 until it is there", exporter->targets[i].follow.state);
+	for (unsigned i = 0; i < exporter->target_count; i++) {
+		struct target *target = &exporter->targets[i];
+		if (follow_attach(&target->follow))
+			continue;
+		complain("%s; larder_up is 0 until it is there", target->follow.state);
+		memcpy(target->told, target->follow.state, sizeof target->told);
+	}
 }
 
 static int run(int argc, char **argv)

@@ -107,8 +107,10 @@ const char *text_duration(int64_t ms, char *text)
 
 	if (ms == LARDER_TTL_NONE)
 		return "never";
-	if (ms < 10000)
+	if (ms < 10000 && ms % 1000)
 		snprintf(text, TEXT_MAX, "%" PRId64 "ms", ms);
+	else if (s < 60)
+		snprintf(text, TEXT_MAX, "%" PRId64 "s", s);
 	else if (s < 3600)
 		snprintf(text, TEXT_MAX, "%" PRId64 "m%02" PRId64 "s", s / 60, s % 60);
 	else if (s < 86400)

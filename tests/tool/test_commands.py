@@ -80,6 +80,14 @@ def limits_are_told_by_the_names_of_options():
 
 
 @test
+def durations_are_told_as_they_are_given():
+    with Cache() as cache:
+        for ttl in "5s", "42s", "5m30s", "7d", "2500ms":
+            run("namespace", "-t", ttl, cache, "pages")
+            assert re.search(rf"\b{ttl}(00h)?\b", run("namespace", cache).decode()), (ttl, run("namespace", cache))
+
+
+@test
 def one_is_not_told_as_many():
     with Cache() as cache:
         cache.set(b"key", b"value")
