@@ -4,10 +4,11 @@
  *
  *     tiered redis://127.0.0.1:6379
  *
- * Plays two hosts (two caches) in one process, shows what a miss, a hit and a change of the other host look like, and what an
- * outage costs; then removes the two caches.
+ * Plays two hosts (two caches) in one process, shows what a miss, a hit and a change of the other host look like; then removes the
+ * two caches, whatever came of it.
  */
 #include <err.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,29 @@ struct host {
 	char name[64];
 	struct larder_store *near, *far, *tier;
 };
+static struct host hosts[HOSTS];
+
+static void close_hosts(void)
+{
+	for (int i = 0; i < HOSTS; i++) {
+		larder_store_release(&hosts[i].tier);
+		larder_store_release(&hosts[i].far);
+		larder_store_release(&hosts[i].near);
+		if (*hosts[i].name)
+			(void)larder_destroy(hosts[i].name);
+	}
+}
+
+static _Noreturn void __attribute__((format(printf, 1, 2))) fail(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vwarnx(format, arguments);
+	va_end(arguments);
+	close_hosts();
+	exit(1);
+}
 
 static struct larder_store *find(const char *name, void *arg)
 {
@@ -35,7 +59,7 @@ static struct larder_store *open_store(const char *kind, const struct larder_set
 	struct larder_store *store;
 
 	if (larder_store_open(kind, settings, count, find, host, &store) < 0)
-		errx(1, "%s", larder_message());
+		fail("%s", larder_message());
 	return store;
 }
 
@@ -52,14 +76,6 @@ static void open_host(struct host *host, const char *url, int number)
 	host->tier = open_store("tiered", tier, 6, host);
 }
 
-static void close_host(struct host *host)
-{
-	larder_store_release(&host->tier);
-	larder_store_release(&host->far);
-	larder_store_release(&host->near);
-	(void)larder_destroy(host->name);
-}
-
 static double now_us(void)
 {
 	struct timespec now;
@@ -73,7 +89,7 @@ static struct larder_store_key key_of(const char *text)
 	struct larder_store_key key = { .bytes = text, .count = strlen(text) };
 
 	if (larder_name("users", &key.ns) < 0)
-		errx(1, "no such namespace");
+		fail("no such namespace");
 	return key;
 }
 
@@ -97,7 +113,7 @@ static void set(const struct host *host, const char *text, const char *value)
 	struct larder_store_key key = key_of(text);
 
 	if (larder_store_set(host->tier, &key, value, strlen(value), NULL, NULL) < 0)
-		errx(1, "%s", larder_message());
+		fail("%s", larder_message());
 }
 
 /* False after two seconds. */
@@ -122,18 +138,31 @@ static bool listens(const struct host *host)
 	return info.live;
 }
 
+/* Whether a Redis answers there, before anybody waits for it to report changes. */
+static void ask(const struct host *host, const char *url)
+{
+	struct larder_health health = { .usable = false };
+
+	if (larder_store_health(host->far, &health) < 0 || !health.usable)
+		fail("no Redis at %s: %s", url, health.text);
+}
+
 int main(int argc, char **argv)
 {
-	struct host hosts[HOSTS];
 	double us;
 	bool good;
 
-	if (argc != 2)
-		errx(2, "usage: tiered URL, as in redis://127.0.0.1:6379");
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		puts("usage: tiered URL, as in redis://127.0.0.1:6379 or unix:///run/redis.sock");
+		return 0;
+	}
+	if (argc != 2 || argv[1][0] == '-')
+		errx(2, "usage: tiered URL, as in redis://127.0.0.1:6379 or unix:///run/redis.sock");
 	for (int i = 0; i < HOSTS; i++)
 		open_host(&hosts[i], argv[1], i);
+	ask(&hosts[HERE], argv[1]);
 	if (!listens(&hosts[HERE]) || !listens(&hosts[THERE]))
-		errx(1, "no Redis that reports changes at %s: %s", argv[1], larder_message());
+		fail("the Redis at %s answers, but does not report changes: it has to be 6.0 or later, and let the user CLIENT TRACKING", argv[1]);
 
 	set(&hosts[THERE], "7", "Ada");
 	usleep(100000);
@@ -150,7 +179,6 @@ int main(int argc, char **argv)
 	(void)larder_tiered_info(hosts[HERE].tier, &info);
 	printf("invalidations heard here: %llu, gaps in the stream: %llu\n", (unsigned long long)info.invalidations,
 			(unsigned long long)info.gaps);
-	for (int i = 0; i < HOSTS; i++)
-		close_host(&hosts[i]);
+	close_hosts();
 	return good ? 0 : 1;
 }
