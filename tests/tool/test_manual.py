@@ -17,8 +17,8 @@ def pages():
 
 
 def exported():
-    header = (SOURCE / "include" / "larder.h").read_text()
-    return re.findall(r"^LARDER_API [^;(]*?(larder_\w+)\(", header, re.M)
+    headers = [SOURCE / "include" / "larder.h", *sorted((SOURCE / "include" / "larder").glob("*.h"))]
+    return re.findall(r"^LARDER_API [^;(]*?(larder_\w+)\(", "".join(header.read_text() for header in headers), re.M)
 
 
 @test
@@ -43,7 +43,7 @@ def every_command_has_a_page_with_its_options():
 
 @test
 def every_call_has_a_page():
-    assert len(exported()) > 35
+    assert len(exported()) > 120
     families = {name: text for name, text in pages().items() if name.endswith(".3")}
     names = (SOURCE / "tools" / "man" / "meson.build").read_text()
     for call in exported():
@@ -84,6 +84,38 @@ def the_example_of_the_manual_compiles():
         raise Skip("there is no compiler")
     subprocess.run([*compiler, "-fsyntax-only", "-Wall", "-Werror", "-I", SOURCE / "include", "-x", "c", "-"],
                    input=text.replace("\\e", "\\"), text=True, check=True)
+
+
+# Fragments: what stands around them, and a word that only they have.
+FRAGMENTS = {
+    "larder-manager.7": ("larder_manager_open(", ""),
+    "larder-policies.7": ("LARDER_COMPUTE_OPTIONS_INIT", "struct larder *cache = 0; uint32_t pages = 0; const char *url = 0; larder_loader *render = 0; int request;"
+                          "char buffer[9]; size_t length; enum larder_status status;"),
+    "larder-migration.7": ("larder_store_open(", "extern struct larder_store *find(const char *, void *), *sessions; void *stores = 0;"),
+    "larder_get.3": ("switch (larder_get", "struct larder *cache = 0;"),
+    "larder_key.3": ("larder_key_make(", ""),
+    "larder_lease.3": ("for (;;)", "struct larder *cache = 0; const char *key = 0; size_t n = 0, length; char buffer[9]; extern void compute(char *, size_t *);"),
+    "larder_open.3": ("larder_open(", ""),
+}
+
+
+@test
+def fragments_of_the_manual_compile_with_the_headers_that_their_pages_name():
+    compiler = os.environ.get("CC", "cc").split()
+    if not shutil.which(compiler[0]):
+        raise Skip("there is no compiler")
+    for page, (word, around) in FRAGMENTS.items():
+        text = pages()[page]
+        found = [block for block in re.findall(r"\.Bd -literal[^\n]*\n(.*?)\.Ed\n", text, re.S) if word in block]
+        assert len(found) == 1, (page, found)
+        lines = found[0].replace("\\e", "\\").replace("\\&...", ";").split("\n")
+        headers = re.findall(r"^\.In (larder\S*)", text, re.M) + [line.split("<")[1].rstrip(">") for line in lines if line.startswith("#include <larder")]
+        assert headers, f"{page} names no header"
+        code = "#include <err.h>\n#include <stdio.h>\n#include <string.h>\n" + "".join(f"#include <{header}>\n" for header in headers)
+        code += f"void fragment(void);\nvoid fragment(void)\n{{\n{around}\n" + "\n".join(line for line in lines if line[:1] != "#") + "\n}\n"
+        done = subprocess.run([*compiler, "-fsyntax-only", "-Wall", "-Werror", "-Wno-unused", "-I", SOURCE / "include", "-x", "c", "-"], input=code,
+                              text=True, capture_output=True, check=False)
+        assert done.returncode == 0, (page, done.stderr, code)
 
 
 @test
