@@ -117,12 +117,12 @@ static void print_tier(const struct sample_tier *tier)
 	printf("tier before %s: ", tier->far);
 	if (info->broken)
 		printf("changes of others have not been heard for %s", text_duration(rounded(info->broken_for_ms), text));
+	else if (sample_heard(info))
+		fputs("changes of others are heard", stdout);
 	else
-		fputs(info->live ? "changes of others are heard" : "nobody has listened for changes of others yet", stdout);
+		fputs(info->live ? "whoever listened for changes of others is gone" : "nobody has listened for changes of others yet", stdout);
 	if (info->held)
 		printf(" (pid %" PRId32 " %s)", info->holder_pid, info->live ? "listens" : "tries to");
-	else
-		fputs(" (no process listens now)", stdout);
 	printf("; %" PRIu64 " %s queued", info->pending, plural(info->pending, "write", "writes"));
 	if (info->pending && info->oldest_ms)
 		printf(", the oldest for %s", text_duration(rounded(info->oldest_ms), text));

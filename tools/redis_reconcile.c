@@ -3,6 +3,7 @@
  * larder redis reconcile: what is dirty in a near cache is brought to the Redis behind it, and what the tier's processes have counted
  * is shown.  Attaches like any program that uses the tier; an end in the middle leaves the rest dirty.
  */
+#include "sample.h"
 #include "tool.h"
 
 #include <inttypes.h>
@@ -65,7 +66,7 @@ static void tell(const struct larder_tiered_repair *done, const struct larder_ti
 	printf("%" PRIu64 " dirty %s: %" PRIu64 " written, %" PRIu64 " deleted, %" PRIu64 " outdated, %" PRIu64 " failed\n", done->dirty,
 			plural(done->dirty, "entry", "entries"), done->written, done->deleted, done->outdated, done->failed);
 	printf("changes of others: %s, %" PRIu64 " %s, %" PRIu64 " %s invalidated\n",
-			info->live ? "heard" : info->broken ? "not heard" : "nobody has listened", info->gaps, plural(info->gaps, "gap", "gaps"),
+			sample_line(info), info->gaps, plural(info->gaps, "gap", "gaps"),
 			info->invalidations, plural(info->invalidations, "key", "keys"));
 	printf("written behind: %" PRIu64 " accepted, %" PRIu64 " written, %" PRIu64 " superseded, %" PRIu64 " lost\n", info->accepted,
 			info->written, info->superseded, info->lost);

@@ -93,8 +93,10 @@ bool sample_wanted(const struct sample_visit *visit, const char *name); /* by it
 enum larder_status sample_remote_take(struct larder *cache, uint64_t entries, struct sample_remote *remote);
 void sample_remote_free(struct sample_remote *remote);
 void sample_each_remote(const struct sample_remote *remote, const struct sample_visit *visit);
-/* In a word: whether changes of others are "heard", the line is "broken", or nobody has listened yet ("unheard"). */
+/* In a word: whether changes of others are "heard", the line is "broken", whoever listened is gone ("vacant"), or nobody has listened
+ * yet ("unheard"). */
 const char *sample_line(const struct larder_tiered_info *info);
+bool sample_heard(const struct larder_tiered_info *info);
 const char *sample_breaker(const struct larder_redis_node *node);
 
 /* ---- prometheus.c ---- */

@@ -103,7 +103,14 @@ void sample_remote_free(struct sample_remote *remote)
 
 const char *sample_line(const struct larder_tiered_info *info)
 {
-	return info->live ? "heard" : info->broken ? "broken" : "unheard";
+	if (info->broken)
+		return "broken";
+	return sample_heard(info) ? "heard" : info->live ? "vacant" : "unheard";
+}
+
+bool sample_heard(const struct larder_tiered_info *info)
+{
+	return info->live && info->held;
 }
 
 const char *sample_breaker(const struct larder_redis_node *node)
@@ -155,7 +162,7 @@ static void each_state(const struct sample_visit *w, const char *name, const cha
 static void each_tier(const struct sample_remote *r, const struct sample_visit *w)
 {
 	for (unsigned i = 0; i < r->tier_count; i++)
-		each_state(w, "tier_live", "1 if changes that others make are heard", "far", r->tiers[i].far, r->tiers[i].info.live);
+		each_state(w, "tier_live", "1 if changes that others make are heard", "far", r->tiers[i].far, sample_heard(&r->tiers[i].info));
 	for (unsigned i = 0; i < r->tier_count; i++)
 		each_state(w, "tier_held", "1 if a process listens for changes that others make", "far", r->tiers[i].far, r->tiers[i].info.held);
 	const struct sample_value dirty = { .name = "dirty_entries", .value = r->dirty,

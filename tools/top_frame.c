@@ -221,7 +221,7 @@ static void draw_remote(struct canvas *canvas, const struct top *top, int row)
 		open += remote->breakers[i].breaker != LARDER_REDIS_CLOSED;
 	for (unsigned i = 0; i < remote->tier_count; i++) {
 		const struct larder_tiered_info *info = &remote->tiers[i].info;
-		unheard += !info->live;
+		unheard += !sample_heard(info);
 		queued += info->pending;
 		gaps += info->gaps;
 		oldest_ms = info->pending && info->oldest_ms > oldest_ms ? info->oldest_ms : oldest_ms;

@@ -416,7 +416,7 @@ static const struct larder_tiered_info *tier_before(const struct top *top, const
 static bool add_tier(struct table *table, const struct top *top, const struct sample_tier *tier)
 {
 	const struct larder_tiered_info *now = &tier->info, *before = tier_before(top, tier->far);
-	struct table_row *row = remote_row(table, sample_line(now), !now->live);
+	struct table_row *row = remote_row(table, sample_line(now), !sample_heard(now));
 
 	if (!row)
 		return false;

@@ -148,8 +148,19 @@ def a_tier_and_its_redis_are_told_of_without_asking_them():
             assert re.search(r"^1 dirty entry:", text, re.M) and "last failure: " in text, text
             found = metrics(cache, "-f", "*_open") + metrics(cache, "-f", "tier_gaps") + metrics(cache, "-f", "dirty_*")
             assert [metric["value"] for metric in found] == [1, 1, 1], found
-        assert "no process listens" in run("stat", cache).decode() # all are gone, and what they left can be read
+        text = run("stat", cache).decode() # all are gone, and what they left can be read
+        assert re.search(r"changes of others have not been heard for \S+; 0 writes queued", text), text
+        assert one(metrics(cache), name="tier_held")["value"] == 0
         assert metrics(cache, "--store", "shm", "-f", "tier_*") == []
+
+
+@test
+def a_listener_that_is_gone_hears_nothing():
+    with Cache("--size", "32m") as cache, Redis() as redis:
+        with Worker(["tier", cache, redis.url()]):
+            assert one(metrics(cache), name="tier_live")["value"] == 1
+        assert "whoever listened for changes of others is gone;" in run("stat", cache).decode()
+        assert one(metrics(cache), name="tier_live")["value"] == 0
 
 
 def awaited(cache, pattern):
