@@ -45,5 +45,7 @@ char *host_path(const struct doctor *doctor, const char *path);
 void doctor_host(struct doctor *doctor);  /* doctor_host.c */
 void doctor_memory(struct doctor *doctor); /* doctor_memory.c */
 int doctor_cache(struct doctor *doctor, struct larder *cache); /* doctor_cache.c */
+/* Of a cache with so many entries; doctor_tier.c */
+int doctor_tiers(struct doctor *doctor, struct larder *cache, uint64_t entries);
 
 #endif

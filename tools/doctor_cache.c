@@ -36,7 +36,8 @@ static double percent(uint64_t part, uint64_t whole)
 
 static uint64_t evictions(const struct larder_stat *stat)
 {
-	return stat->evictions_small + stat->evictions_main + stat->evictions_index + stat->evictions_need;
+	return stat->evictions_small + stat->evictions_main + stat->evictions_index + stat->evictions_need +
+			stat->evictions_quota;
 }
 
 /* ---- How full, how old ---- */
@@ -413,7 +414,9 @@ static int report(struct look *look)
 	check_mode(look);
 	check_pages(look);
 	int code = check_namespaces(look);
-	return code == TOOL_OK ? check_participants(look) : code;
+	if (code == TOOL_OK)
+		code = check_participants(look);
+	return code == TOOL_OK ? doctor_tiers(look->doctor, look->cache, look->now.entries) : code;
 }
 
 int doctor_cache(struct doctor *doctor, struct larder *cache)

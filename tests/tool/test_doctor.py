@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from kit import ADVICE, FAULT, FOUND, LARDER, NOT_FOUND, USAGE, WORKER, Cache, Skip, Worker, main, run, temporary, test
+from kit import ADVICE, FAULT, FOUND, LARDER, NOT_FOUND, USAGE, WORKER, Cache, Redis, Skip, Worker, main, run, temporary, test
 
 MOUNTS = """22 1 0:20 / /proc rw,nosuid - proc proc rw
 23 1 0:21 / /sys rw - sysfs sysfs rw
@@ -310,6 +310,22 @@ def a_memory_limit_below_the_cache_is_a_fault():
         root = host(files={"sys/fs/cgroup/user.slice/memory.max": str(4 << 20)})
         said = examine(root, "-s", "10ms", cache, expect=FAULT)
         assert said["memory limit"]["grade"] == "FAULT" and "8 MiB" in said["memory limit"]["why"], said
+
+
+@test
+def what_stands_behind_a_cache_is_looked_at():
+    with Cache("--size", "32m") as cache, Redis() as redis:
+        with Worker(["tier", cache, redis.url()]):
+            said = examine(host(), "-s", "10ms", cache, expect=FOUND)
+            assert [said[subject]["grade"] for subject in ("redis", "tier", "dirty entries")] == ["fine"] * 3, said
+            redis.process.kill()
+            time.sleep(1)
+            said = examine(host(), "-s", "10ms", cache, expect=FAULT)
+            assert said["redis"]["grade"] == "FAULT" and str(redis.path) in said["redis"]["what"] and "ping" in said["redis"]["change"], said
+            assert said["tier"]["grade"] == "advice" and "not been heard" in said["tier"]["what"], said
+            assert said["dirty entries"]["what"].startswith("1 entry is near") and "reconcile" in said["dirty entries"]["change"], said
+        said = examine(host(), "-s", "10ms", cache, expect=FAULT)
+        assert said["tier"]["grade"] == "note" and "nobody listens" in said["tier"]["what"], said
 
 
 main()
