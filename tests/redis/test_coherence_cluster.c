@@ -218,3 +218,89 @@ Test(coherence_cluster, a_planned_failover_leaves_nothing_stale_behind)
 	assert_soon(A, key, "after");
 	assert_soon(B, key, "after");
 }
+
+/* ---- What a node says of its cluster ---------------------------------------------------------------------------------------- */
+
+static struct redis_options options;
+static struct tally tally;
+static struct slots slots;
+
+static void make_slots(void)
+{
+	assert_status(url_parse("redis+cluster://127.0.0.1:7000", &options.url), LARDER_OK);
+	options.pool = 1;
+	(void)pointer_cas_acq_rel(&tally.words, NULL, tally.own);
+	assert_status(slots_make(&slots, &options, &tally), LARDER_OK);
+}
+
+static void free_slots(void) { slots_free(&slots); }
+TestSuite(masters, .init = make_slots, .fini = free_slots);
+
+/* The addresses of the masters in that text, or "false". */
+static const char *masters_in(const char *text)
+{
+	static char names[1024];
+	uint64_t set;
+	size_t at = 0;
+
+	if (!slots_masters(&slots, slots_node(&slots, 0), text, &set))
+		return "false";
+	names[0] = '\0';
+	for (unsigned i = 0; i < NODES_MAX && at < sizeof names; i++)
+		if (set >> i & 1)
+			at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? " " : "", slots_node(&slots, i)->text);
+	return names;
+}
+
+#define LINE(address, flags, slots) "07c37dfeb235213a872192d90877d0cd55635b91 " address " " flags " - 0 1426238317239 4 connected" slots "\n"
+
+Test(masters, are_those_that_others_can_reach_with_slots_or_without)
+{
+	cr_assert_str_eq(masters_in(LINE("10.0.0.1:7001@17001", "master", " 0-5460") LINE("10.0.0.2:7002@17002", "slave", "")
+			LINE("10.0.0.3:7003@17003,host.example", "master", "") LINE(":7000@17000", "myself,master", " 5461-16383 [5-<-x]")),
+			"127.0.0.1:7000 10.0.0.1:7001 10.0.0.3:7003");
+	cr_assert_str_eq(masters_in(LINE("::1:7004@17004", "master", " 1")), "[::1]:7004");
+	cr_assert_str_eq(masters_in(LINE("10.0.0.1:7001", "master,fail?", " 1")), "10.0.0.1:7001", "it may be wrong");
+	cr_assert_str_eq(masters_in(LINE("10.0.0.1:7001@17001", "master", "") LINE("10.0.0.4:7@8", "master,fail", "")
+			LINE("10.0.0.5:7@8", "handshake,master", "") LINE(":0@0", "master,noaddr", "")), "10.0.0.1:7001");
+}
+
+Test(masters, are_not_known_where_slots_have_none)
+{
+	cr_assert_str_eq(masters_in(LINE("10.0.0.1:7001@17001", "master", " 1") LINE("10.0.0.4:7@8", "master,fail", " 2-3")), "false");
+	cr_assert(strstr(larder_message(), "10.0.0.4:7@8 has failed"), "%s", larder_message());
+	cr_assert_str_eq(masters_in(LINE("10.0.0.2:7002@17002", "slave", "")), "false");
+	cr_assert(strstr(larder_message(), "no master"), "%s", larder_message());
+}
+
+Test(masters, are_not_taken_from_anything_else)
+{
+	static const char *const texts[] = { "", "\n\n", " ", "x", "x y", "x y master", "x :master master", "x 1.2.3.4:0@1 master",
+		"x 1.2.3.4:65536@1 master", "x 1.2.3.4:-1@1 master", "x @ master", "x \n10.0.0.1:7@8 master" };
+	char text[400];
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		cr_assert_str_eq(masters_in(texts[i]), "false", "%zu", i);
+	cr_assert_str_eq(masters_in("x 1.2.3.4:7@8 master"), "1.2.3.4:7", "a line may end anywhere behind what is needed");
+	memset(text, 'h', sizeof text); /* a host of 300 bytes */
+	memcpy(text, "x ", 2);
+	snprintf(text + 302, sizeof text - 302, ":7@8 master - 0 0 0 connected 1\n");
+	cr_assert_str_eq(masters_in(text), "false");
+	const char *whole = LINE("10.0.0.1:7001@17001", "master", " 0-5460");
+	for (size_t bytes = 0; bytes <= strlen(whole); bytes++) { /* on the heap, for the sanitizer */
+		char *cut = strndup(whole, bytes);
+		(void)masters_in(cut);
+		free(cut);
+	}
+}
+
+Test(masters, are_refused_where_there_are_more_than_can_be_known)
+{
+	char text[80 * 80];
+	size_t at = 0;
+
+	for (unsigned i = 0; i < NODES_MAX; i++)
+		at += (size_t)snprintf(text + at, sizeof text - at, "x 10.0.0.%u:7000@1 master - 0 0 0 connected %u\n", i, i);
+	cr_assert_str_eq(masters_in(text), "false");
+	cr_assert(strstr(larder_message(), "64"), "%s", larder_message());
+}

@@ -189,6 +189,24 @@ Test(tiered_ear, a_stopped_holder_is_followed_and_changes_nothing_when_it_goes_o
 	end(second);
 }
 
+/* One that was stopped on its way into an earlier term puts that one's words back when it goes on. */
+Test(tiered_ear, a_late_candidate_does_not_silence_the_holder)
+{
+	TIER("listener=thread", "keepalive=50ms");
+	cr_assert(within_ms(2000, live));
+	const struct tier_words *words = &((struct tier *)larder_store_self(tier))->words;
+	store_release(tier_word(words, TIER_HEARD), moment_word(0, 1));
+	store_release(tier_word(words, TIER_ATTENDED), moment_word(0, 1));
+	(void)within_ms(500, never);
+	cr_assert(within_ms(2000, live));
+	cr_assert_lt(info().silent_ms, 500);
+	cr_assert_eq(holder(), getpid());
+	cr_assert_eq(info().taken_over, 0);
+	far_change("n", "k", "new");
+	cr_assert(within_ms(1000, heard_all));
+	holds(tier, "k", "new");
+}
+
 Test(tiered_ear, what_may_have_changed_unheard_is_not_believed_afterwards)
 {
 	TIER("listener=thread", "keepalive=50ms", "on-gap=bound:1m");
