@@ -61,6 +61,8 @@ struct larder_tiered_info {
 	bool held;           /* somebody listens: */
 	uint32_t holder_slot;
 	int32_t holder_pid;
+	enum larder_status trouble; /* why the listener has no connection: LARDER_UNREACHABLE, LARDER_REFUSED ...; LARDER_OK: it has, or
+	                               nobody has tried */
 	uint64_t queue_here; /* writes in this process's queue; 0 from larder_tiers() */
 	/* Each is one line of larder/tiered.def. */
 #define LARDER_COUNTER(name, text) uint64_t name;

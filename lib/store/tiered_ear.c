@@ -219,11 +219,12 @@ static int64_t jitter(struct tier_ear *ear, int64_t ms)
 	return ms / 2 + (int64_t)((ear->random >> 33) % (uint64_t)(ms / 2 + 1));
 }
 
-static void line_broken(struct tier_ear *ear)
+static void line_broken(struct tier_ear *ear, enum larder_status why)
 {
 	struct tier *tier = ear->tier;
 	uint64_t stream = load_acquire(tier_word(&tier->words, TIER_STREAM));
 
+	store_hint(tier_word(&tier->words, TIER_TROUBLE), (uint64_t)-why); /* for people */
 	line_close(ear);
 	if (stream_is_of(stream, office_term(ear->office)) && stream_state(stream) == STREAM_LIVE)
 		stream_break(tier, stream, office_term(ear->office));
@@ -239,7 +240,7 @@ static enum larder_status line_open(struct tier_ear *ear)
 	enum larder_status status = ear->kind->open(ear->tier->far, OPEN_MS, &ear->line);
 	if (status) {
 		ear->line = NULL;
-		line_broken(ear);
+		line_broken(ear, status);
 		return status;
 	}
 	ear->heard_ms = before;
@@ -300,8 +301,10 @@ static void line_confirm(struct tier_ear *ear)
 	if (!mark(ear, TIER_HEARD, ear->heard_ms) || !stream_is_of(stream, term) || stream_state(stream) == STREAM_LIVE)
 		return;
 	/* STREAM (release): the flush happened before anyone believes what is near. */
-	if (cas_acq_rel(tier_word(&tier->words, TIER_STREAM), stream, stream_word(STREAM_LIVE, term, ear->heard_ms)))
+	if (cas_acq_rel(tier_word(&tier->words, TIER_STREAM), stream, stream_word(STREAM_LIVE, term, ear->heard_ms))) {
 		ear->back_off_ms = BACK_OFF_MS;
+		store_hint(tier_word(&ear->tier->words, TIER_TROUBLE), 0);
+	}
 }
 
 static enum larder_status line_attend(struct tier_ear *ear, struct tier_hearing *hearing)
@@ -339,7 +342,7 @@ static enum larder_status ear_step(struct tier_ear *ear, struct tier_hearing *he
 	if (!status) {
 		status = line_attend(ear, hearing);
 		if (status)
-			line_broken(ear);
+			line_broken(ear, status);
 	}
 	return status;
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <larder/monitor.h>
+
 #include "base/hash.h"
 #include "cache/call.h"
 #include "cache/moment.h"
@@ -66,6 +68,9 @@ bool tier_words_row(struct tier_words *words, struct larder *near, uint32_t row,
 
 static uint64_t since(int64_t moment, int64_t now) { return moment && now > moment ? (uint64_t)(now - moment) : 0; }
 
+/* A stranger's word: a status that is none is none. */
+static enum larder_status trouble_of(uint64_t word) { return word < LARDER_REASONS ? (enum larder_status)-(int)word : LARDER_OK; }
+
 static void tell_holder(const struct tier_words *words, struct larder *near, struct larder_tiered_info *info)
 {
 	uint64_t office = load_acquire(tier_word(words, TIER_OFFICE));
@@ -89,6 +94,7 @@ void tier_words_info(const struct tier_words *words, struct larder *near, struct
 		COUNT(invalidations, TIER_INVALIDATIONS), COUNT(failures, TIER_FAILURES), COUNT(dirtied, TIER_DIRTIED),
 		COUNT(cleaned, TIER_CLEANED), COUNT(accepted, TIER_ACCEPTED), COUNT(written, TIER_WRITTEN),
 		COUNT(superseded, TIER_SUPERSEDED), COUNT(lost, TIER_LOST),
+		.trouble = trouble_of(load_hint(tier_word(words, TIER_TROUBLE))),
 		.oldest_ms = since((int64_t)load_hint(tier_word(words, TIER_OLDEST)), now),
 		.silent_ms = since(moment_of_word(load_acquire(tier_word(words, TIER_HEARD))), now) };
 #undef COUNT

@@ -33,6 +33,7 @@ enum tier_word {
 	TIER_FAILURES,      /* calls of the far store that it failed */
 	TIER_DIRTIED,       /* entries marked dirty because the far store failed */
 	TIER_CLEANED,       /* dirty entries that were brought to the far store, or lost to newer ones there */
+	TIER_TROUBLE,       /* why the listener has no line: -status; 0: it has, or nobody tried */
 	TIER_ACCEPTED = 16, /* the second row: writes taken into a queue */
 	TIER_WRITTEN,       /* of them, written */
 	TIER_SUPERSEDED,    /* of them, not written because a newer one of the key was there */

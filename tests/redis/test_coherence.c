@@ -405,6 +405,21 @@ Test(coherence, a_killed_listener_is_followed_and_nothing_unheard_is_believed)
 	waitpid(child, NULL, 0);
 }
 
+Test(coherence, a_listener_that_may_not_listen_says_so)
+{
+	(void)server_say(&server, "ACL SETUSER shy on nopass allkeys allchannels +@all -client");
+	snprintf(far_url, sizeof far_url, "unix://shy:any@%s", server.socket);
+	host_open(A, "write-through", "bound:10s", "fail");
+	await(info(A).trouble, 3000);
+	cr_assert_eq(info(A).trouble, LARDER_REFUSED, "%s", larder_strerror(info(A).trouble));
+	cr_assert_not(info(A).live);
+	put(A, "k", "v");
+	assert_holds(A, "k", "v");
+	(void)server_say(&server, "ACL SETUSER shy +@all");
+	await(info(A).live, 5000);
+	cr_assert(info(A).live && info(A).trouble == LARDER_OK);
+}
+
 Test(coherence, reading_from_replicas_is_refused_with_the_remedy)
 {
 	const struct larder_setting near[] = { { "bytes", "2m" } };

@@ -88,6 +88,7 @@ Test(tiered_ear, who_only_inspects_the_cache_sees_what_the_tier_knows)
 	ok(larder_tiers(inspector, remember, NULL));
 	cr_assert_str_eq(told_far, "far of test");
 	cr_assert(told.live && told.held && told.holder_pid == getpid());
+	is(told.trouble, LARDER_OK);
 	cr_assert_eq(told.invalidations, info().invalidations);
 	cr_assert_eq(told.invalidations, 1);
 	cr_assert_eq(told.armed, 1);
@@ -97,6 +98,7 @@ Test(tiered_ear, who_only_inspects_the_cache_sees_what_the_tier_knows)
 	far_sleep_us(20000);
 	is(larder_tiers(inspector, remember, &stop), LARDER_END);
 	cr_assert(told.broken && told.gaps == 1 && told.broken_for_ms >= 20);
+	is(told.trouble, LARDER_UNREACHABLE);
 	larder_store_release(&tier); /* nobody is left */
 	ok(larder_tiers(inspector, remember, NULL));
 	cr_assert(told.broken && !told.held);
