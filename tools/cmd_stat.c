@@ -123,6 +123,8 @@ static void print_tier(const struct sample_tier *tier)
 		fputs(info->live ? "whoever listened for changes of others is gone" : "nobody has listened for changes of others yet", stdout);
 	if (info->held)
 		printf(" (pid %" PRId32 " %s)", info->holder_pid, info->live ? "listens" : "tries to");
+	if (!info->live && info->trouble)
+		printf(": %s", larder_strerror(info->trouble));
 	printf("; %" PRIu64 " %s queued", info->pending, plural(info->pending, "write", "writes"));
 	if (info->pending && info->oldest_ms)
 		printf(", the oldest for %s", text_duration(rounded(info->oldest_ms), text));

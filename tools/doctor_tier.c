@@ -29,7 +29,8 @@ static void check_line(struct doctor *doctor, const struct sample_tier *tier)
 	} else if (info->broken && info->held) {
 		found(doctor, GRADE_ADVICE, "tier", "before %s: changes of others have not been heard for %s", tier->far,
 				text_duration((int64_t)info->broken_for_ms / 1000 * 1000, text));
-		because(doctor, "what is near may be stale, for as long as on-gap allows");
+		because(doctor, "%s; what is near may be stale, for as long as on-gap allows",
+				info->trouble ? larder_strerror(info->trouble) : "its connection ended");
 		change(doctor, "see that Redis can be reached, and lets its user CLIENT TRACKING and SUBSCRIBE");
 	} else {
 		found(doctor, GRADE_NOTE, "tier", "before %s: nobody listens for changes of others", tier->far);

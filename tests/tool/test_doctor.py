@@ -322,7 +322,7 @@ def what_stands_behind_a_cache_is_looked_at():
             time.sleep(1)
             said = examine(host(), "-s", "10ms", cache, expect=FAULT)
             assert said["redis"]["grade"] == "FAULT" and str(redis.path) in said["redis"]["what"] and "ping" in said["redis"]["change"], said
-            assert said["tier"]["grade"] == "advice" and "not been heard" in said["tier"]["what"], said
+            assert said["tier"]["grade"] == "advice" and "not been heard" in said["tier"]["what"] and "does not answer" in said["tier"]["why"], said
             assert said["dirty entries"]["what"].startswith("1 entry is near") and "reconcile" in said["dirty entries"]["change"], said
         said = examine(host(), "-s", "10ms", cache, expect=FAULT)
         assert said["tier"]["grade"] == "note" and "nobody listens" in said["tier"]["what"], said

@@ -144,12 +144,12 @@ def a_tier_and_its_redis_are_told_of_without_asking_them():
                 assert f"# TYPE {served(name, counter)} {kind}\n" in exposition, name
             redis.process.kill()
             text = awaited(cache, r"breaker open")
-            assert re.search(r"changes of others have not been heard for \S+ \(pid \d+ tries to\)", text), text
+            assert re.search(r"changes of others have not been heard for \S+ \(pid \d+ tries to\): the remote store does not answer;", text), text
             assert re.search(r"^1 dirty entry:", text, re.M) and "last failure: " in text, text
             found = metrics(cache, "-f", "*_open") + metrics(cache, "-f", "tier_gaps") + metrics(cache, "-f", "dirty_*")
             assert [metric["value"] for metric in found] == [1, 1, 1], found
         text = run("stat", cache).decode() # all are gone, and what they left can be read
-        assert re.search(r"changes of others have not been heard for \S+; 0 writes queued", text), text
+        assert re.search(r"changes of others have not been heard for \S+: the remote store does not answer; 0 writes queued", text), text
         assert one(metrics(cache), name="tier_held")["value"] == 0
         assert metrics(cache, "--store", "shm", "-f", "tier_*") == []
 
