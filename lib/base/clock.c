@@ -74,14 +74,30 @@ int64_t clock_offset_ms(void)
 	return 0;
 }
 
+/* How far the wall clock is ahead of the monotonic one.  Two clocks are two calls, and who is made to wait in between would be off by as
+ * long: so the wall clock is read between two looks at the other, and of a few such readings the one counts that took least. */
+static int64_t wall_ahead_ms(void)
+{
+	int64_t least_ms = INT64_MAX, ahead_ms = 0;
+
+	for (int tries = 0; tries < 5 && least_ms > 1; tries++) {
+		int64_t before_ms = clock_precise_ms(), wall_ms = clock_wall_ms(), took_ms = clock_precise_ms() - before_ms;
+		if (took_ms >= least_ms)
+			continue;
+		least_ms = took_ms;
+		ahead_ms = wall_ms - before_ms;
+	}
+	return ahead_ms;
+}
+
 int64_t clock_wall_of_monotonic(int64_t monotonic_ms)
 {
-	return clock_wall_ms() + (monotonic_ms - clock_precise_ms());
+	return monotonic_ms + wall_ahead_ms();
 }
 
 int64_t clock_monotonic_of_wall(int64_t wall_ms)
 {
-	return clock_precise_ms() + (wall_ms - clock_wall_ms());
+	return wall_ms - wall_ahead_ms();
 }
 
 #if defined(__x86_64__) && !defined(LARDER_NO_TICKS)
