@@ -233,9 +233,9 @@ static int open_near(const char *name, struct larder_store **near)
 
 static int open_store(const struct request *request, struct larder_store *near, struct larder_store **store)
 {
-	struct larder_setting settings[5] = { { "url", request->url }, { "client-name", "larder-tool" },
-		{ "timeout", request->timeout }, { "prefix", request->prefix } };
-	size_t count = 4;
+	struct larder_setting settings[6] = { { "url", request->url }, { "client-name", "larder-tool" },
+		{ "timeout", request->timeout }, { "connect-timeout", request->timeout }, { "prefix", request->prefix } };
+	size_t count = 5;
 
 	if (near)
 		settings[count++] = (struct larder_setting){ "near", request->near };

@@ -33,12 +33,12 @@ static enum larder_status open_all(const struct reconcile *r, struct stores *sto
 {
 	const struct larder_setting near[] = { { "name", r->near }, { "attach-only", "yes" } };
 	const struct larder_setting far[] = { { "url", r->url }, { "client-name", "larder-tool" }, { "prefix", r->prefix },
-		{ "timeout", "1s" }, { "envelope", r->envelope ? "yes" : "no" } };
+		{ "timeout", "1s" }, { "connect-timeout", "1s" }, { "envelope", r->envelope ? "yes" : "no" } };
 	const struct larder_setting tier[] = { { "near", "near" }, { "far", "far" } };
 	enum larder_status status = larder_store_open("shm", near, 2, NULL, NULL, &stores->near);
 
 	if (!status)
-		status = larder_store_open("redis", far, 5, NULL, NULL, &stores->far);
+		status = larder_store_open("redis", far, 6, NULL, NULL, &stores->far);
 	return status ? status : larder_store_open("tiered", tier, 2, find, stores, &stores->tier);
 }
 
