@@ -35,32 +35,35 @@ Test(tiered, what_is_fetched_lives_no_longer_near_than_far)
 	struct larder_meta meta;
 
 	TIER("near-ttl=1h");
-	o.ttl_ms = 5000;
+	o.ttl_ms = 500000;
 	o.user_flags = 7;
 	ok(larder_store_set(far_beneath, K("short"), "v", 1, &o, NULL));
 	ok(larder_store_set(far_beneath, K("long"), "v", 1, NULL, NULL));
 	ok(larder_store_get(tier, K("short"), 0, &value, &meta));
 	ok(larder_store_get(near_store, K("short"), 0, &value, &meta));
-	cr_assert(meta.ttl_left_ms > 4000 && meta.ttl_left_ms <= 5000, "%lld", (long long)meta.ttl_left_ms);
+	cr_assert(meta.ttl_left_ms > 400000 && meta.ttl_left_ms <= 500000, "%lld", (long long)meta.ttl_left_ms);
 	cr_assert_eq(meta.user_flags & ~NEAR_MARKS, 7);
 	ok(larder_store_get(tier, K("long"), 0, &value, &meta));
 	ok(larder_store_get(near_store, K("long"), 0, &value, &meta));
-	cr_assert(meta.ttl_left_ms > 3590000 && meta.ttl_left_ms <= 3600000);
+	cr_assert(meta.ttl_left_ms > 3500000 && meta.ttl_left_ms <= 3600000);
 	free(value.data);
 }
 
+static bool other_is_seen(void) { return !strcmp(look(tier, "other"), "x"); }
+
 Test(tiered, what_is_not_there_is_remembered_for_the_negative_ttl)
 {
-	TIER("negative-ttl=300ms");
+	TIER("negative-ttl=10m");
 	holds(tier, "none", "(1)");
 	holds(tier, "none", "(1)");
 	cr_assert_eq(gets(), 1);
 	ok(put(tier, "none", "now"));
 	holds(tier, "none", "now");
+	larder_store_release(&tier);
+	TIER("negative-ttl=50ms");
 	holds(tier, "other", "(1)");
 	ok(put(far_beneath, "other", "x"));
-	far_sleep_us(350000);
-	holds(tier, "other", "x");
+	cr_assert(within_ms(1000, other_is_seen));
 }
 
 Test(tiered, an_empty_value_is_a_value)
@@ -174,7 +177,7 @@ Test(tiered, one_process_fetches_for_all_of_the_host)
 {
 	pid_t children[PROCESSES];
 
-	TIER("fetch-wait=5s");
+	TIER("fetch-wait=60s");
 	ok(put(far_beneath, "k", "v"));
 	store_release(&far_link->delay_us, 100000);
 	for (int i = 0; i < PROCESSES; i++) {
@@ -206,14 +209,14 @@ static pid_t child_fetching(void)
 
 Test(tiered, a_fetch_of_a_killed_process_is_taken_over_at_once)
 {
-	TIER("fetch-wait=10s");
+	TIER("fetch-wait=60s");
 	pid_t child = child_fetching();
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 	store_release(&far_link->gate, 0);
 	int64_t before = far_now_ms();
 	holds(tier, "k", "v");
-	cr_assert_lt(far_now_ms() - before, 1000);
+	cr_assert_lt(far_now_ms() - before, 30000);
 	holds(near_store, "k", "v");
 }
 
@@ -226,7 +229,7 @@ Test(tiered, a_fetch_of_a_stopped_process_delays_for_the_fetch_wait_alone)
 	int64_t before = far_now_ms();
 	holds(tier, "k", "v");
 	int64_t took = far_now_ms() - before;
-	cr_assert(took >= 150 && took < 1000, "%lld ms", (long long)took);
+	cr_assert(took >= 150 && took < 30000, "%lld ms", (long long)took);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
 }
