@@ -39,8 +39,8 @@ static inline struct larder_options kit_options(uint64_t bytes, uint32_t create_
 
 static inline void kit_open_with(const struct larder_options *o)
 {
-	(void)snprintf(kit_name, sizeof kit_name, "test-%d-unit", (int)getpid());
-	(void)larder_destroy(kit_name);
+	/* A name that no process before this one can have had: one that was killed leaves its cache behind. */
+	(void)snprintf(kit_name, sizeof kit_name, "test-%d-%llx-unit", (int)getpid(), (unsigned long long)clock_precise_ns());
 	is(larder_open_with(kit_name, o, &cache), LARDER_OK);
 }
 
@@ -140,6 +140,17 @@ static inline void kit_ripen(void)
 	add_hint(&region_super(&cache->region)->seals, (uint64_t)RIPE_TICKS << cache->region.tick_shift);
 	frequency_follow(&cache->region); /* plain gets do it now and then */
 }
+
+/* Time goes by for whoever uses this handle, so that no test waits for an expiry and none depends on how fast it is.  A second more
+ * than asked for: the coarse clock is behind.  Returns how much it was. */
+static inline int64_t kit_pass_of(struct larder *of, int64_t ms)
+{
+	of->region.time_offset_ms += ms + 1000;
+	(void)usleep(2000); /* longer than anybody may go on believing a moment that it has read */
+	return ms + 1000;
+}
+static inline int64_t kit_pass(int64_t ms) { return kit_pass_of(cache, ms); }
+enum { MINUTE = 60000 }; /* longer than any test is made to wait */
 
 static inline void sleep_ms(long ms)
 {

@@ -27,14 +27,14 @@ Test(event, an_event_between_look_and_sleep_is_not_slept_through)
 {
 	uint32_t seen = event_look(&w);
 	event_raise(&w);
-	cr_assert_lt(slept(seen, 5000), 1000);
+	cr_assert_lt(slept(seen, 60000), 30000);
 }
 
 Test(event, a_mark_that_a_dead_sleeper_left_ends_no_sleep_and_goes_with_the_next_event)
 {
 	uint32_t seen = event_look(&w);
 	store_hint(&w, load_hint(&w) | EVENT_SLEEPER);
-	cr_assert_lt(slept(seen, 5000), 1000); /* what was looked at has changed: look again */
+	cr_assert_lt(slept(seen, 60000), 30000); /* what was looked at has changed: look again */
 	cr_assert_geq(slept(event_look(&w), 50), 49);
 	event_raise(&w);
 	cr_assert_eq(event_look(&w) & EVENT_SLEEPER, 0);
@@ -44,9 +44,9 @@ Test(event, a_mark_that_a_dead_sleeper_left_ends_no_sleep_and_goes_with_the_next
 Test(event, without_an_event_it_sleeps_for_as_long_as_it_is_told)
 {
 	long ms = slept(event_look(&w), 50);
-	cr_assert(ms >= 49 && ms < 1000, "%ld ms", ms);
+	cr_assert(ms >= 49 && ms < 30000, "%ld ms", ms);
 	ms = slept(event_look(&w), 50); /* the mark of the sleep before is still there */
-	cr_assert(ms >= 49 && ms < 1000, "%ld ms", ms);
+	cr_assert(ms >= 49 && ms < 30000, "%ld ms", ms);
 }
 
 static void *raise_soon(void *arg)
@@ -59,8 +59,9 @@ static void *raise_soon(void *arg)
 Test(event, an_event_ends_the_sleep)
 {
 	pthread_t thread;
+	uint32_t seen = event_look(&w);
 	cr_assert_eq(pthread_create(&thread, NULL, raise_soon, NULL), 0);
-	cr_assert_lt(slept(event_look(&w), 5000), 1000);
+	cr_assert_lt(slept(seen, 60000), 30000);
 	pthread_join(thread, NULL);
 }
 

@@ -68,8 +68,8 @@ Test(evict, an_entry_evicted_unused_comes_back_to_main)
 Test(evict, what_has_expired_goes_before_anything_that_lives)
 {
 	unsigned lasting = fill_percent("l", 40, 0);
-	(void)fill_percent("d", 40, 30);
-	sleep_ms(60);
+	(void)fill_percent("d", 40, MINUTE);
+	(void)kit_pass(2 * MINUTE);
 	uint64_t evicted = 0;
 	for (unsigned i = 0; i < 1000; i++) {
 		struct larder_result result;

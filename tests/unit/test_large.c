@@ -228,12 +228,12 @@ Test(large, touch_and_append_keep_a_large_value_and_its_flags)
 {
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
 	o.user_flags = 9;
-	o.ttl_ms = 60000;
+	o.ttl_ms = 60 * MINUTE;
 	pattern(value, 20000, 1);
 	ok(larder_set_with(cache, 0, "key", 3, value, 20000, &o, NULL));
 	ok(larder_append(cache, 0, "key", 3, "tail", 4));
 	struct larder_meta m = meta_of("key");
-	cr_assert(m.value_bytes == 20004 && m.user_flags == 9 && m.ttl_left_ms > 50000 && m.ttl_left_ms <= 60000);
+	cr_assert(m.value_bytes == 20004 && m.user_flags == 9 && m.ttl_left_ms > 50 * MINUTE && m.ttl_left_ms <= 60 * MINUTE);
 	ok(larder_touch(cache, 0, "key", 3, 90000));
 	m = meta_of("key");
 	cr_assert(m.value_bytes == 20004 && m.user_flags == 9 && m.ttl_left_ms > 80000);
@@ -247,9 +247,9 @@ Test(large, touch_and_append_keep_a_large_value_and_its_flags)
 
 Test(large, a_large_value_expires_and_is_flushed_as_a_whole)
 {
-	ok(set_large("key", 20000, 1, 40));
+	ok(set_large("key", 20000, 1, MINUTE));
 	cr_assert(has_large(cache, "key", 20000, 1));
-	sleep_ms(80);
+	(void)kit_pass(MINUTE);
 	is(larder_get(cache, 0, "key", 3, back, most, NULL), LARDER_MISS);
 	ok(set_large("key", 20000, 2, 0));
 	ok(larder_flush_soft(cache, 0));

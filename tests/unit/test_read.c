@@ -148,14 +148,14 @@ Test(read, metadata_says_all_there_is_to_know)
 	struct larder_result result;
 	struct larder_meta m;
 	o.user_flags = 0xcafe;
-	o.ttl_ms = 60000;
+	o.ttl_ms = 60 * MINUTE;
 	int64_t before = clock_wall_ms();
 	ok(larder_set_with(cache, 0, "key", 3, "value", 5, &o, &result));
 	m = meta_of("key");
 	cr_assert(m.version == result.version && m.version != 0);
-	cr_assert(m.created_at_ms >= before - 50 && m.created_at_ms <= clock_wall_ms() + 50, "created %ld, now %ld", (long)m.created_at_ms, (long)before);
-	cr_assert(m.ttl_left_ms > 59000 && m.ttl_left_ms <= 60000);
-	cr_assert(llabs(m.expires_at_ms - before - 60000) < 1000);
+	cr_assert(m.created_at_ms >= before - 1000 && m.created_at_ms <= clock_wall_ms() + 50, "created %ld, now %ld", (long)m.created_at_ms, (long)before);
+	cr_assert(m.ttl_left_ms > 59 * MINUTE && m.ttl_left_ms <= 60 * MINUTE);
+	cr_assert(llabs(m.expires_at_ms - before - 60 * MINUTE) < MINUTE);
 	cr_assert(m.value_bytes == 5 && m.user_flags == 0xcafe && !m.stale && !m.counter);
 	ok(put_text("key", "value"));
 	m = meta_of("key");
@@ -172,14 +172,14 @@ Test(read, a_plain_cache_keeps_no_version_and_no_time_of_creation, .init = kit_o
 
 Test(read, an_expired_entry_is_taken_out_before_the_miss_is_told)
 {
-	ok(larder_set(cache, 0, "key", 3, "value", 5, 30));
+	ok(larder_set(cache, 0, "key", 3, "value", 5, MINUTE));
 	reads("key", "value");
-	sleep_ms(50);
+	(void)kit_pass(MINUTE);
 	reads("key", NULL);
 	cr_assert_eq(stat_now().expirations, 1);
 	cr_assert_eq(stat_now().entries, 0);
-	ok(larder_set(cache, 0, "key", 3, "value", 5, 30));
-	sleep_ms(50);
+	ok(larder_set(cache, 0, "key", 3, "value", 5, MINUTE));
+	(void)kit_pass(MINUTE);
 	struct larder_pin p;
 	is(pin("key", &p), LARDER_MISS);
 	cr_assert_eq(stat_now().expirations, 2);
@@ -327,8 +327,8 @@ Test(read, mget_answers_for_each_key_as_get_would)
 	ok(larder_incr(cache, 0, "key10", 5, 0, NULL) == LARDER_NOT_NUMBER ? LARDER_OK : LARDER_MISS);
 	ok(del_text("key11"));
 	ok(larder_incr(cache, 0, "key11", 5, 77, NULL));
-	ok(larder_set(cache, 0, "key13", 5, "dying", 5, 1));
-	sleep_ms(10);
+	ok(larder_set(cache, 0, "key13", 5, "dying", 5, MINUTE));
+	(void)kit_pass(MINUTE);
 	ok(larder_mget(cache, 0, items, N));
 	for (unsigned i = 0; i < N; i++) {
 		const char *wanted = i == 11 ? "77" : key[i];

@@ -258,7 +258,7 @@ Test(series, a_timer_notes_how_long_it_was)
 	sleep_ms(20);
 	timer_end(&t, &s);
 	uint64_t ns = sum(&s, SERIES_SUM_NS);
-	cr_assert(ns >= 20000000 && ns < 5000000000u && timed_operations(&s) == 1, "%lu ns", ns);
+	cr_assert(ns >= 20000000 && ns < 100000000000u && timed_operations(&s) == 1, "%lu ns", ns);
 	cr_assert_eq(load_hint(&s.histogram->bucket[histogram_index(ns)]), 1);
 }
 

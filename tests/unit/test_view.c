@@ -52,8 +52,8 @@ Test(view, iterate_keeps_namespaces_apart_and_hides_what_is_flushed_or_expired)
 	ok(larder_namespace(cache, "space", &ns));
 	ok(larder_set(cache, ns, "in", 2, "v", 1, 0));
 	ok(put_text("out", "v"));
-	ok(larder_set(cache, 0, "dying", 5, "v", 1, 1));
-	sleep_ms(30);
+	ok(larder_set(cache, 0, "dying", 5, "v", 1, MINUTE));
+	(void)kit_pass(MINUTE);
 	cr_assert_eq(walk(cache, LARDER_ALL_NAMESPACES, "", 0).count, 2);
 	struct seen s = walk(cache, ns, "", 0);
 	cr_assert(s.count == 1 && s.ns == ns && strcmp(s.last, "in") == 0);
@@ -125,7 +125,7 @@ Test(view, an_inspector_gets_what_a_participant_gets)
 	char buffer[16];
 	size_t n = 0;
 	struct larder_item items[2] = { { .key = "key", .key_bytes = 3, .value = buffer, .value_bytes = 16 }, { .key = "x", .key_bytes = 1 } };
-	ok(larder_set(cache, 0, "key", 3, "value", 5, 60000));
+	ok(larder_set(cache, 0, "key", 3, "value", 5, 60 * MINUTE));
 	reads_in(inspector, 0, "key", "value");
 	reads_in(inspector, 0, "none", NULL);
 	is(larder_get(inspector, 0, "key", 3, buffer, 4, &n), LARDER_SHORT);
@@ -160,8 +160,8 @@ Test(view, an_inspector_sees_no_expired_and_no_large_value_with_a_missing_piece)
 	kit_piece("key", 1, kit_piece_evicted);
 	is(larder_get(inspector, 0, "key", 3, back, sizeof back, &n), LARDER_MISS);
 	cr_assert_eq(walk(inspector, 0, "", LARDER_ITERATE_VALUES).count, 0);
-	ok(larder_set(cache, 0, "dying", 5, "v", 1, 1));
-	sleep_ms(30);
+	ok(larder_set(cache, 0, "dying", 5, "v", 1, MINUTE));
+	(void)kit_pass_of(inspector, MINUTE);
 	reads_in(inspector, 0, "dying", NULL);
 	larder_close(&inspector);
 }
