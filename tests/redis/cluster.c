@@ -43,6 +43,20 @@ static bool replica_is_ready(const struct cluster *cluster, unsigned i)
 	return strstr(server_say(&cluster->nodes[MASTERS + i], "INFO replication"), "master_link_status:up");
 }
 
+/* Word of the replicas has reached every node: till then clients are told of none. */
+static bool replicas_are_known(const struct cluster *cluster)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		const char *at = server_say(&cluster->nodes[i], "CLUSTER NODES");
+		unsigned known = 0;
+		for (; (at = strstr(at, "slave ")) != NULL; at += strlen("slave "))
+			known++;
+		if (known != NODES - MASTERS)
+			return false;
+	}
+	return true;
+}
+
 void cluster_start(struct cluster *cluster)
 {
 	for (unsigned i = 0; i < NODES; i++)
@@ -57,8 +71,8 @@ void cluster_start(struct cluster *cluster)
 	}
 	for (unsigned i = 0; i < MASTERS; i++)
 		await(replica_is_ready(cluster, i), 15000);
-	await(cluster_is_well(cluster), 15000);
-	cr_assert(cluster_is_well(cluster), "the cluster does not come up: %s", server_say(&cluster->nodes[0], "CLUSTER NODES"));
+	await(cluster_is_well(cluster) && replicas_are_known(cluster), 15000);
+	cr_assert(cluster_is_well(cluster) && replicas_are_known(cluster), "the cluster does not come up: %s", server_say(&cluster->nodes[0], "CLUSTER NODES"));
 	snprintf(cluster->url, sizeof cluster->url, "redis+cluster://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d", cluster->nodes[0].port,
 			cluster->nodes[1].port, cluster->nodes[2].port);
 }

@@ -40,7 +40,7 @@ static inline void host_open(size_t host, const char *mode, const char *gap, con
 	if (!*near_names[host]) /* a child of the test opens its parent's */
 		snprintf(near_names[host], sizeof near_names[host], "test-host-%d-%zu", (int)getpid(), host);
 	assert_status(larder_store_open("shm", near, 2, NULL, NULL, &nears[host]), LARDER_OK);
-	fars[host] = store_open(far_url, "prefix", "test:", "timeout", "250ms", "connect-timeout", "250ms", NULL);
+	fars[host] = store_open(far_url, "prefix", "test:", "timeout", "2s", "connect-timeout", "2s", NULL);
 	assert_status(larder_store_open("tiered", tier, 7, find, &host, &tiers[host]), LARDER_OK);
 }
 

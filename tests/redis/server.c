@@ -218,14 +218,19 @@ const char *server_say(const struct server *server, const char *format, ...)
 
 struct larder_store *store_open(const char *url, ...)
 {
-	struct larder_setting settings[24] = { { "url", url } };
+	struct larder_setting settings[24] = { { "url", url }, { "timeout", "10s" }, { "connect-timeout", "10s" } };
 	struct larder_store *store;
-	size_t count = 1;
+	size_t count = 3;
 	va_list pairs;
 
 	va_start(pairs, url);
 	for (const char *key; (key = va_arg(pairs, const char *));)
-		settings[count++] = (struct larder_setting){ key, va_arg(pairs, const char *) };
+		if (!strcmp(key, "timeout"))
+			settings[1].value = va_arg(pairs, const char *);
+		else if (!strcmp(key, "connect-timeout"))
+			settings[2].value = va_arg(pairs, const char *);
+		else
+			settings[count++] = (struct larder_setting){ key, va_arg(pairs, const char *) };
 	va_end(pairs);
 	assert_status(larder_store_open("redis", settings, count, NULL, NULL, &store), LARDER_OK);
 	return store;
