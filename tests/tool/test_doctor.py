@@ -216,8 +216,7 @@ def no_such_cache_is_exit_code_1():
 def a_stopped_participant_is_named():
     with Cache() as cache, Worker(["hold", cache]) as worker:
         assert troubles(cache)["participants"]["grade"] == "fine"
-        worker.processes[0].send_signal(signal.SIGSTOP)
-        time.sleep(0.05)
+        worker.stop()
         finding = troubles(cache)["participants"]
         assert finding["grade"] == "note" and str(worker.processes[0].pid) in finding["why"], finding
         worker.processes[0].send_signal(signal.SIGCONT)
