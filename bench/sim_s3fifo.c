@@ -7,11 +7,16 @@
  * threshold 2.)
  *
  * And larder's variant of it: uses in small count from when the object is ripe, after RIPE_PERCENT of the capacity were put in and
- * moved since it was, and then one is enough; whatever fits is taken in.
+ * moved since it was, and then one is enough; whatever fits is taken in.  Its ghosts are queues of GHOSTS_PER_WORD in as many words
+ * as hold GHOST_PERCENT of main's objects (lib/cache/ghost.c): a ghost lives until so many more have come into its word, which is
+ * so many waits of exponential length, drawn when it becomes one; and a fingerprint may be that of another.
  */
 #include "simulate.h"
 
+#include <math.h>
+
 enum { SMALL = 1, MAIN = 2, GHOST = 3 };
+enum { GHOSTS_PER_WORD = 7, GHOST_PRINTS = 511, GHOST_PERCENT = 120, GHOST_LIVES_MAX = 3 };
 enum { PROMOTE_USES = 2, PROMOTE_USES_RIPE = 1, USES_MAX = 3, RIPE_PERCENT = 3 };
 
 static bool ripens(const struct sim *sim) { return sim->policy == &sim_larder; }
@@ -36,11 +41,56 @@ static bool s3fifo_get(struct sim *sim, uint32_t object)
 	return true;
 }
 
+/* ---- Ghosts --------------------------------------------------------------------------------------------------------- */
+
+/* Of larder: by number, for objects of the usual size. */
+static double ghosts_wanted(const struct sim *sim)
+{
+	double usual = sim->sets ? (double)sim->set_bytes / (double)sim->sets : 1;
+
+	return (double)main_bytes(sim) / usual * GHOST_PERCENT / 100;
+}
+
 static void ghost_trim(struct sim *sim)
 {
+	if (ripens(sim)) {
+		while ((double)sim->queues[GHOST].count > ghosts_wanted(sim) * GHOST_LIVES_MAX)
+			sim_take(sim, sim->queues[GHOST].oldest);
+		return;
+	}
 	while (sim->queues[GHOST].bytes > main_bytes(sim))
 		sim_take(sim, sim->queues[GHOST].oldest);
 }
+
+/* Between 0 and 1. */
+static double draw(struct sim *sim)
+{
+	sim->random = sim->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return ((double)(sim->random >> 33) + 0.5) / (double)(UINT64_C(1) << 31);
+}
+
+/* When it is forgotten, by the number of ghosts so far. */
+static uint64_t ghost_end(struct sim *sim)
+{
+	double product = 1;
+
+	for (unsigned i = 0; i < GHOSTS_PER_WORD; i++)
+		product *= draw(sim);
+	return ++sim->ghosts + (uint64_t)(-log(product) * ghosts_wanted(sim) / GHOSTS_PER_WORD);
+}
+
+/* Of an object that is put in. */
+static bool ghost_found(struct sim *sim, const struct sim_object *object)
+{
+	bool ghost = object->queue == GHOST;
+
+	if (!ripens(sim))
+		return ghost;
+	bool by_accident = (double)sim->ghosts > ghosts_wanted(sim) && draw(sim) * GHOST_PRINTS < GHOSTS_PER_WORD;
+	return by_accident || (ghost && sim->ghosts < object->born);
+}
+
+/* ---- The queues ----------------------------------------------------------------------------------------------------- */
 
 static void evict_small(struct sim *sim)
 {
@@ -53,6 +103,7 @@ static void evict_small(struct sim *sim)
 		return;
 	}
 	sim_move(sim, GHOST, object);
+	sim->objects[object].born = ghost_end(sim);
 	ghost_trim(sim);
 }
 
@@ -82,7 +133,6 @@ static void make_room(struct sim *sim, uint64_t bytes)
 static void s3fifo_set(struct sim *sim, uint32_t object, uint32_t size)
 {
 	struct sim_object *one = &sim->objects[object];
-	bool ghost = one->queue == GHOST;
 
 	if (size > sim->capacity) {
 		sim_take(sim, object);
@@ -93,12 +143,14 @@ static void s3fifo_set(struct sim *sim, uint32_t object, uint32_t size)
 		make_room(sim, 0);
 		if (one->queue == SMALL || one->queue == MAIN)
 			return;
-		ghost = one->queue == GHOST;
 	}
+	bool ghost = ghost_found(sim, one);
 	sim_take(sim, object);
 	if (!ghost && !ripens(sim) && size >= sim->capacity - main_bytes(sim))
 		return;
 	make_room(sim, size);
+	sim->sets++;
+	sim->set_bytes += size;
 	one->size = size;
 	one->uses = 0;
 	one->born = sim->clock;

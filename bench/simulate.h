@@ -16,7 +16,7 @@
 #define SIM_NONE UINT32_MAX
 
 struct sim_object {
-	uint64_t born; /* sim_larder: of the clock */
+	uint64_t born; /* sim_larder: of the clock; of a ghost, when it is forgotten */
 	uint32_t older, newer; /* neighbours in the queue */
 	uint32_t size;
 	uint8_t queue;
@@ -35,7 +35,11 @@ struct sim {
 	struct sim_queue queues[SIM_QUEUES];
 	double target; /* ARC: bytes that the recent side should have */
 	uint32_t hand; /* SIEVE */
-	uint64_t clock; /* sim_larder: bytes put in and moved so far */
+	/* sim_larder: */
+	uint64_t clock;           /* bytes put in and moved so far */
+	uint64_t sets, set_bytes; /* objects put in so far */
+	uint64_t ghosts;          /* that there ever were */
+	uint64_t random;
 };
 
 struct sim_policy {

@@ -2,6 +2,10 @@
 /*
  * larder mrc: what hit rate this cache would have at other sizes, and how large it must be for one that is wanted.  Reads the
  * trace that lies in the cache, and with --for what is written to it meanwhile, and simulates (mrc.h).  Disturbs nobody.
+ *
+ * A trace that goes back to the cache's creation counts from there.  Of a ring that has come round, what lies before its mark, five
+ * eighths at least, fills the simulated caches, and what comes after it is counted; with --for all of it fills them, and what
+ * comes is counted.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -15,11 +19,12 @@
 #include "tool.h"
 
 #define BATCH 4096u
-#define BATCH_MIN 8u /* what is read at the least */
+#define ACCESSES_A_STEP 7u /* of larder_trace_read()'s cursor */
 #define POLL_MS 5
-#define FEW_KEYS 256u    /* traced keys in the cache below which a curve is but a hint */
-#define STEADY_POINTS 0.05 /* so near to the rate since creation is the sample's own where use has not changed */
-#define FULL_PART 0.88   /* of the segments' bytes are live entries when it is full */
+#define FEW_KEYS 64u     /* traced keys in the cache below which a curve is but a hint */
+#define FEW_GETS 100u    /* counted, below which there is no curve */
+#define FULL_PART 0.985  /* of the segments' bytes are entries when they are full */
+#define SPARE_SEGMENTS 3 /* are empty, or being emptied */
 
 enum { FOR = 256, WANT, PLOT };
 
@@ -35,9 +40,12 @@ struct study {
 	struct larder_info info;
 	struct larder_trace_info trace;
 	struct larder_stat before, after;
-	uint64_t capacity_bytes; /* of entries */
+	uint64_t capacity_bytes; /* of entries, as a rule */
+	uint64_t present_bytes;  /* of this cache */
 	uint64_t accesses;       /* that were read */
+	uint64_t from_ms, to_ms; /* when the first and the last of them were */
 	bool whole;              /* the trace goes back to the beginning */
+	uint64_t gets;           /* of all keys in the time that was counted; 0: not known */
 	struct mrc *mrc;
 	struct mrc_curve curve;
 };
@@ -54,14 +62,26 @@ static const struct option longs[] = {
 
 /* ---- Studying ---------------------------------------------------------------------------------------------------- */
 
-/* Bytes of entries that it holds when full: as many as it has, if it is. */
-static uint64_t capacity_of(const struct study *s)
+/* Bytes of entries that a cache of the present size holds when it is full, as a rule.  What is overwritten, taken out or expires leaves
+ * holes until its segment is emptied: where there is much of that, as many bytes as this one has now are a better guess. */
+static uint64_t usual_capacity(const struct study *s)
 {
-	uint64_t arena = s->info.segment_bytes * s->info.segments;
-	uint64_t in_use = s->info.segments - s->after.segments_free;
-	bool full = s->after.evictions_small + s->after.evictions_main > 0 && in_use * 100 >= UINT64_C(90) * s->info.segments;
+	const struct larder_stat *now = &s->after;
+	double segments = (double)s->info.segments, arena = (double)s->info.segment_bytes * segments;
+	double gone = (double)(now->sets - now->inserts + now->deletes + now->expirations + now->flushed), inserts = (double)now->inserts;
+	double whole = inserts > gone ? 1 - gone / inserts : 0;
 
-	return full ? s->after.entry_bytes : (uint64_t)((double)arena * FULL_PART);
+	return (uint64_t)(arena * (segments - SPARE_SEGMENTS) / segments * FULL_PART * whole);
+}
+
+/* What this one holds it knows, once it is full: of some uses an eighth less than usual, in segments that are kept for what is live. */
+static void learn_capacity(struct study *s)
+{
+	bool full = s->after.evictions_small + s->after.evictions_main > 0;
+	uint64_t usual = usual_capacity(s);
+
+	s->capacity_bytes = full && s->after.entry_bytes > usual ? s->after.entry_bytes : usual;
+	s->present_bytes = full ? s->after.entry_bytes : usual;
 }
 
 static int no_memory(void)
@@ -70,17 +90,20 @@ static int no_memory(void)
 	return TOOL_FAILED;
 }
 
-/* The next of the trace, `most` at the most; *count 0: there is no more. */
+/* The next of the trace, up to so many; *count 0: there is no more. */
 static int feed_some(struct larder *cache, struct study *s, uint64_t *cursor, size_t most, size_t *count)
 {
 	struct larder_access accesses[BATCH];
-	size_t room = most > BATCH ? BATCH : most > BATCH_MIN ? most : BATCH_MIN;
-	enum larder_status status = larder_trace_read(cache, cursor, accesses, room, count);
+	enum larder_status status = larder_trace_read(cache, cursor, accesses, most, count);
 
 	if (status != LARDER_OK)
 		return report_cache(status);
 	if (!mrc_feed(s->mrc, accesses, *count))
 		return no_memory();
+	if (*count) {
+		s->from_ms = s->accesses ? s->from_ms : accesses[0].at_ms;
+		s->to_ms = accesses[*count - 1].at_ms;
+	}
 	s->accesses += *count;
 	return TOOL_OK;
 }
@@ -114,26 +137,39 @@ static int follow(struct larder *cache, struct study *s, uint64_t *cursor, int64
 	return code;
 }
 
-/* The ring began in the middle of things: its first half fills the simulated caches, its second is counted. */
+/* The cursor from which a ring that began in the middle of things is counted. */
+static uint64_t mark_of(const struct larder_trace_info *trace)
+{
+	return trace->mark ? trace->mark : (trace->accesses - trace->capacity / 8 * 3) / ACCESSES_A_STEP;
+}
+
 static int feed_ring(struct larder *cache, struct study *s, uint64_t *cursor)
 {
-	size_t count = 1, half = s->trace.capacity / 2;
+	uint64_t mark = s->whole ? 0 : mark_of(&s->trace);
+	size_t count = 1;
 	int code = TOOL_OK;
 
-	while (code == TOOL_OK && !s->whole && s->accesses < half && count)
-		code = feed_some(cache, s, cursor, half - s->accesses, &count);
+	*cursor = s->whole ? 0 : (s->trace.accesses - s->trace.capacity) / ACCESSES_A_STEP;
+
+	while (code == TOOL_OK && *cursor < mark && count) {
+		uint64_t left = (mark - *cursor) * ACCESSES_A_STEP;
+		code = feed_some(cache, s, cursor, left < 8 ? 8 : left < BATCH ? (size_t)left : BATCH, &count);
+	}
 	if (code != TOOL_OK)
 		return code;
-	if (!s->whole)
+	if (s->whole)
+		mrc_mark_creation(s->mrc);
+	else
 		mrc_mark(s->mrc);
 	return feed_all(cache, s, cursor);
 }
 
-static double measured_rate(const struct larder_stat *from, const struct larder_stat *to)
+static double measured_rate(struct study *s, const struct larder_stat *from)
 {
-	uint64_t hits = to->hits - (from ? from->hits : 0), misses = to->misses - (from ? from->misses : 0);
+	uint64_t hits = s->after.hits - from->hits, misses = s->after.misses - from->misses;
 
-	return hits + misses ? (double)hits / (double)(hits + misses) : -1;
+	s->gets = hits + misses;
+	return s->gets ? (double)hits / (double)s->gets : -1;
 }
 
 static int look(struct larder *cache, struct study *s)
@@ -148,27 +184,29 @@ static int look(struct larder *cache, struct study *s)
 		return report_cache(status);
 	s->after = s->before;
 	s->whole = s->trace.accesses <= s->trace.capacity; /* and if it goes round while we follow, we were there */
-	s->capacity_bytes = capacity_of(s);
+	learn_capacity(s);
 	if (s->trace.capacity == 0) {
 		complain("this cache has no trace of accesses: it is too small to have room for one; create it with more --instruments");
 		return TOOL_FAILED;
 	}
-	s->mrc = mrc_new(s->capacity_bytes, s->trace.one_in);
+	s->mrc = mrc_new(s->capacity_bytes, s->present_bytes, s->trace.one_in);
 	return s->mrc ? TOOL_OK : no_memory();
 }
 
-/* By the hit rate of all gets in the same time as what was counted; of a ring that begins in the middle that is not known, but since
- * creation it is, and where that is near what the sample says, the difference is the sample's error. */
+/* By the hit rate of all gets in the same time as what was counted. */
 static void read_curve(struct study *s, const struct request *request)
 {
-	double since = measured_rate(NULL, &s->after), meanwhile = measured_rate(&s->before, &s->after);
+	static const struct larder_stat creation = { .hits = 0 };
+	struct larder_stat mark = { .hits = s->trace.mark_hits, .misses = s->trace.mark_misses };
+	double measured = -1;
 
-	mrc_read(s->mrc, -1, &s->curve);
-	double sampled = s->curve.gets ? (double)s->curve.hits / (double)s->curve.gets : -1;
-	if (s->whole || (!request->for_ms && fabs(sampled - since) < STEADY_POINTS))
-		mrc_read(s->mrc, since, &s->curve);
+	if (s->whole)
+		measured = measured_rate(s, &creation);
 	else if (request->for_ms)
-		mrc_read(s->mrc, meanwhile, &s->curve);
+		measured = measured_rate(s, &s->before);
+	else if (s->trace.mark && mark.hits <= s->after.hits && mark.misses <= s->after.misses)
+		measured = measured_rate(s, &mark);
+	mrc_read(s->mrc, measured, &s->curve);
 }
 
 static int study(struct larder *cache, const struct request *request, struct study *s)
@@ -186,10 +224,10 @@ static int study(struct larder *cache, const struct request *request, struct stu
 	if (status != LARDER_OK)
 		return report_cache(status);
 	read_curve(s, request);
-	if (s->curve.gets)
+	if (s->curve.gets >= FEW_GETS)
 		return TOOL_OK;
-	complain("no get of a traced key (one in %" PRIu64 ") so far; ask again when the cache was used, or let it follow (--for 30s)",
-			s->trace.one_in);
+	complain("too few gets in the trace so far (%" PRIu64 " of sampled keys; a curve needs %u): ask again when the cache was used more, or let it "
+		"follow (--for 30s)", s->curve.gets, FEW_GETS);
 	return TOOL_FAILED;
 }
 
@@ -213,8 +251,12 @@ static void print_curve(const struct study *s, const struct mrc_curve *curve)
 	char size[TEXT_MAX];
 
 	for (unsigned i = 0; i < MRC_SIZES; i++) {
-		printf("%5.3gx %10s %6.2f%% %s ", mrc_scale[i], text_size(bytes_at(s, mrc_scale[i]), size), 100 * curve->hit_rate[i],
-				i == MRC_PRESENT ? ">" : " ");
+		printf("%5.3gx %10s ", mrc_scale[i], text_size(bytes_at(s, mrc_scale[i]), size));
+		if (i >= curve->known) {
+			puts("      ?");
+			continue;
+		}
+		printf("%6.2f%% ±%-4.1f %s ", 100 * curve->hit_rate[i], 100 * curve->error[i], i == MRC_PRESENT ? ">" : " ");
 		print_bar(curve->hit_rate[i]);
 		putchar('\n');
 	}
@@ -231,8 +273,8 @@ static void print_want(const struct study *s, const struct request *request, con
 		printf("for %.4g%% of gets to hit: %s%s (%.3g times the present size)\n", 100 * request->want,
 				scale <= mrc_scale[0] ? "no more than " : "", text_size(bytes_at(s, scale), size), scale);
 	else
-		printf("for %.4g%% of gets to hit: more than four times the present size, if any is enough (%.2f%% there)\n", 100 * request->want,
-				100 * curve->hit_rate[MRC_SIZES - 1]);
+		printf("for %.4g%% of gets to hit: more than %.3g times the present size, if any is enough (%.2f%% there)\n", 100 * request->want,
+				mrc_scale[curve->known - 1], 100 * curve->hit_rate[curve->known - 1]);
 }
 
 struct namespace_walk {
@@ -249,7 +291,8 @@ static json_t *curve_json(const struct study *s, const struct request *request, 
 		json_t *one = json_object();
 		json_object_set_new(one, "scale", json_real(mrc_scale[i]));
 		json_object_set_new(one, "bytes", json_number(bytes_at(s, mrc_scale[i])));
-		json_object_set_new(one, "hit_rate", json_real(curve->hit_rate[i]));
+		json_object_set_new(one, "hit_rate", i < curve->known ? json_real(curve->hit_rate[i]) : json_null());
+		json_object_set_new(one, "error", i < curve->known ? json_real(curve->error[i]) : json_null());
 		json_array_append_new(sizes, one);
 	}
 	json_object_set_new(object, "sampled_gets", json_number(curve->gets));
@@ -292,9 +335,12 @@ static int print_json(struct larder *cache, const struct request *request, const
 	int code = namespace_each(cache, show_namespace, &w);
 
 	json_object_set_new(object, "bytes", json_number(s->info.bytes));
-	json_object_set_new(object, "keys_to_a_sampled_one", json_number(s->trace.one_in));
+	json_object_set_new(object, "keys_to_a_sampled_one", json_number(s->curve.one_in));
 	json_object_set_new(object, "sampled_keys", json_number(s->curve.keys));
 	json_object_set_new(object, "sampled_accesses", json_number(s->accesses));
+	json_object_set_new(object, "trace_ms", json_number(s->to_ms > s->from_ms ? s->to_ms - s->from_ms : 0));
+	json_object_set_new(object, "gets", json_number(s->gets));
+	json_object_set_new(object, "whole", json_boolean(s->whole));
 	json_object_set_new(object, "namespaces", w.array);
 	int printed = json_print(object, false);
 	return code != TOOL_OK ? code : printed;
@@ -302,12 +348,14 @@ static int print_json(struct larder *cache, const struct request *request, const
 
 static void print_doubt(const struct study *s)
 {
-	uint64_t traced = s->after.entries / s->trace.one_in;
+	uint64_t traced = s->after.entries / s->curve.one_in;
+	char back[TEXT_MAX];
 
 	if (traced < FEW_KEYS)
 		printf("But few keys are traced (%" PRIu64 " of those in the cache): take it as a hint.\n", traced);
-	if (!s->whole && s->accesses < s->trace.capacity)
-		puts("The trace does not go back far enough to fill the larger caches; --for lets it go on.");
+	if (s->curve.known < MRC_SIZES)
+		printf("The trace goes back %s, too short to say what a cache of %.3g times the size holds; --for lets it go on.\n",
+			text_duration((int64_t)(s->to_ms - s->from_ms), back), mrc_scale[s->curve.known]);
 }
 
 static int print_text(struct larder *cache, const struct request *request, const struct study *s)
@@ -315,7 +363,7 @@ static int print_text(struct larder *cache, const struct request *request, const
 	struct namespace_walk w = { s, request, NULL };
 
 	printf("hit rate by size, from %" PRIu64 " %s of %" PRIu64 " %s, one key in %" PRIu64 "\n", s->curve.gets,
-			plural(s->curve.gets, "get", "gets"), s->curve.keys, plural(s->curve.keys, "key", "keys"), s->trace.one_in);
+			plural(s->curve.gets, "get", "gets"), s->curve.keys, plural(s->curve.keys, "key", "keys"), s->curve.one_in);
 	print_curve(s, &s->curve);
 	print_want(s, request, &s->curve);
 	print_doubt(s);
@@ -332,7 +380,7 @@ static int draw(const struct request *request, const struct study *s)
 	if (code != TOOL_OK)
 		return code;
 	fputs("$c << END\n", plot.to);
-	for (unsigned i = 0; i < MRC_SIZES; i++)
+	for (unsigned i = 0; i < s->curve.known; i++)
 		fprintf(plot.to, "%.6g %.4f\n", (double)bytes_at(s, mrc_scale[i]) / 1048576, 100 * s->curve.hit_rate[i]);
 	fprintf(plot.to, "END\nset logscale x 2\nset xlabel 'size of the cache, MiB'\nset ylabel 'hits, %% of gets'\nset yrange [0:100]\n"
 			"set arrow from %.6g,graph 0 to %.6g,graph 1 nohead dt 2\n", (double)s->info.bytes / 1048576, (double)s->info.bytes / 1048576);

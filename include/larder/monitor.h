@@ -120,26 +120,35 @@ enum larder_access_kind {
 	LARDER_ACCESS_HIT = 1,
 	LARDER_ACCESS_MISS = 2,
 	LARDER_ACCESS_SET = 3,
-	LARDER_ACCESS_DELETE = 4
+	LARDER_ACCESS_DELETE = 4,
+	LARDER_ACCESS_FILL = 5 /* a get that missed, and the set that followed */
 };
 /* One access to a key of the sample. */
 struct larder_access {
-	uint64_t key;   /* stands for the key: 40 bits of its hash */
-	uint64_t bytes; /* hit, set: of the whole entry, within 6 % */
+	uint64_t key;    /* stands for the key: bits of its hash, a multiple of one_in */
+	uint64_t one_in; /* keys to one in the sample, a power of two, at that time: it becomes thinner and denser with the use of the
+	                  * cache; all keys that are a multiple of the largest seen are a sample throughout */
+	uint64_t bytes;  /* hit, set, fill: of the whole entry, within 6 % */
+	uint64_t ttl_ms; /* set, fill: how long it was to live, within 6 %; 0: no end, or it is not known */
+	uint64_t at_ms;  /* about when, in milliseconds since the creation of the cache */
 	uint32_t ns;
 	enum larder_access_kind kind;
 };
 struct larder_trace_info {
-	uint64_t one_in;   /* one key in so many is in the sample: all accesses to it, none to others */
+	uint64_t one_in;   /* one key in so many is in the sample by now: all accesses to it, none to others */
 	uint64_t accesses; /* written since the creation of the cache */
 	size_t capacity;   /* accesses that the ring goes back; 0: this cache has none */
+	/* Once it has come round: a cursor that has between a quarter and three eighths of the ring behind it, 0: there is none; and what
+	 * larder_stat() would have said of hits and misses when it was there. */
+	uint64_t mark;
+	uint64_t mark_hits, mark_misses;
 };
 /* LARDER_OK; LARDER_INVALID; LARDER_DETACHED.  Wait-free. */
 LARDER_API enum larder_status larder_trace_info(struct larder *cache, struct larder_trace_info *info);
 
 /* Copies accesses in about their order, from *cursor on (0: the oldest that are still there), to out[0 .. capacity); capacity must be
- * 8 or more.  *count says how many; 0: there are no more by now.  *cursor moves on.  Each process writes eight at a time,
- * so that the latest seven of each are not to be seen yet.
+ * 8 or more.  *count says how many; 0: there are no more by now.  *cursor moves on, by one for each seven.  Each process writes
+ * seven at a time, so that the latest six of each are not to be seen yet.
  * LARDER_OK; LARDER_INVALID; LARDER_DETACHED. */
 LARDER_API enum larder_status larder_trace_read(struct larder *cache, uint64_t *cursor, struct larder_access *out,
 		size_t capacity, size_t *count);

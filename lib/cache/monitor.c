@@ -247,28 +247,42 @@ enum larder_status larder_hot_keys(struct larder *cache, struct larder_hot_key *
 enum larder_status larder_trace_info(struct larder *cache, struct larder_trace_info *info)
 {
 	enum larder_status status = info == NULL ? LARDER_INVALID : usable(cache, false);
+	struct trace_mark mark;
 
-	if (status == LARDER_OK)
-		*info = (struct larder_trace_info){ .one_in = UINT64_C(1) << cache->region.geo.trace_shift, .accesses = trace_written(&cache->region),
-			.capacity = cache->region.geo.trace_words };
-	return status;
+	if (status != LARDER_OK)
+		return status;
+	const struct region *r = &cache->region;
+	*info = (struct larder_trace_info){ .one_in = trace_one_in(r),
+		.accesses = trace_written(r), .capacity = r->geo.trace_words / TRACE_BATCH * TRACE_ACCESSES };
+	if (info->accesses > info->capacity && trace_last_mark(r, &mark)) {
+		info->mark = mark.batch;
+		info->mark_hits = mark.hits;
+		info->mark_misses = mark.misses;
+	}
+	return LARDER_OK;
+}
+
+static struct larder_access access_of(const struct trace_access *t)
+{
+	return (struct larder_access){ .key = t->key, .one_in = t->one_in, .bytes = t->bytes, .ttl_ms = t->ttl_ms, .at_ms = t->moment, .ns = t->ns,
+		.kind = (enum larder_access_kind)t->kind };
 }
 
 enum larder_status larder_trace_read(struct larder *cache, uint64_t *cursor, struct larder_access *out, size_t capacity, size_t *count)
 {
-	struct trace_access got[TRACE_BATCH];
+	struct trace_access got[TRACE_ACCESSES];
 	enum larder_status status = cursor == NULL || out == NULL || count == NULL || capacity < TRACE_BATCH ? LARDER_INVALID : usable(cache, false);
 
 	if (status != LARDER_OK)
 		return status;
 	*count = 0;
-	while (capacity - *count >= TRACE_BATCH) {
+	while (capacity - *count >= TRACE_ACCESSES) {
 		uint64_t from = *cursor;
-		size_t n = trace_read(&cache->region, cursor, got, TRACE_BATCH);
+		size_t n = trace_read(&cache->region, cursor, got, TRACE_ACCESSES);
 		if (*cursor == from)
 			break;
 		for (size_t i = 0; i < n; i++)
-			out[(*count)++] = (struct larder_access){ got[i].key, got[i].bytes, got[i].ns, (enum larder_access_kind)got[i].kind };
+			out[(*count)++] = access_of(&got[i]);
 	}
 	return LARDER_OK;
 }

@@ -155,7 +155,7 @@ static inline __attribute__((always_inline)) bool put_plain(struct larder *cache
 		}
 	}
 	if (likely(done) && unlikely(--a->watch.left == 0))
-		watch_access_slow(a, hash, 0, key, key_bytes, TRACE_SET, value_bytes);
+		watch_set_slow(a, hash, 0, key, key_bytes, value_bytes, timed ? what.now + (uint64_t)ttl_ms : 0);
 	compiler_barrier();
 	w->ready = l->ready;
 	return done;

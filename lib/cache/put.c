@@ -205,7 +205,7 @@ static bool put_publish(struct actor *a, struct put *put, struct found *f, bool 
 	count(a, sets, !put->key.chunk && !put->lease);
 	count(a, inserted_bytes, room->place.units * UNIT_BYTES);
 	if (likely(!put->key.chunk && !put->lease))
-		watch_access(a, put->key.hash, put->key.ns, put->key.data, put->key.bytes, TRACE_SET, put_value_bytes(put));
+		watch_set(a, put->key.hash, put->key.ns, put->key.data, put->key.bytes, put_value_bytes(put), put->draft.expiry);
 	return true;
 }
 

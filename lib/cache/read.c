@@ -142,7 +142,7 @@ static cold enum larder_status get_key(struct larder *cache, struct actor *a, co
 		if (unlikely(status == LARDER_CHANGED))
 			continue;
 		if (!(to->flags & LARDER_NO_COUNT))
-			count_get(a, k, status != LARDER_MISS, to->length != NULL ? *to->length : 0);
+			count_get(a, k, status != LARDER_MISS, status == LARDER_MISS ? 0 : to->length != NULL ? *to->length : f.entry.value_bytes);
 		return status;
 	} while (actor_retries(a));
 	return contended(a);

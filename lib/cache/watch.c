@@ -16,9 +16,12 @@ static uint32_t next_sample(struct actor *a)
 	return 1 + actor_random(a) % (2 * HOT_ONE_IN - 1);
 }
 
+static void look_at_sample(struct actor *a) { a->watch.trace_mask = trace_mask(a->region, a->watch.batch.thinning); }
+
 void watch_begin(struct actor *a)
 {
-	a->watch.trace_mask = trace_mask(a->region);
+	a->watch.batch.thinning = trace_thinning(a->region);
+	look_at_sample(a);
 	a->watch.left = next_sample(a);
 }
 
@@ -29,15 +32,55 @@ static uint64_t stored_bytes(const struct region *r, uint32_t ns, size_t key_byt
 	return (fields + key_bytes + value_bytes + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
 }
 
+static void mark_part(const struct region *r)
+{
+	uint64_t hits = 0, misses = 0, used = load_acquire(&region_super(r)->participants_used);
+
+	for (uint32_t i = 0; i < r->geo.participants && i < used; i++) {
+		const struct shm_participant *p = region_participant(r, i);
+		hits += load_hint(&p->counter[COUNTER_hits]);
+		misses += load_hint(&p->counter[COUNTER_misses]);
+	}
+	trace_mark(r, hits, misses);
+}
+
+static void note_access(struct actor *a, const struct trace_note *note)
+{
+	const struct region *r = a->region;
+	bool mark = false;
+
+	if (!trace_note(r, &a->watch.batch, note, moment_coarse(r), &mark))
+		return;
+	look_at_sample(a);
+	if (mark)
+		mark_part(r);
+}
+
+static void sample_hot(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes)
+{
+	a->watch.left = next_sample(a);
+	frequency_follow(a->region);
+	hot_see(a->region, moment_coarse(a->region), hash, ns, key, key_bytes);
+}
+
 cold void watch_access_slow(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes, enum trace_kind kind,
 		size_t value_bytes)
 {
-	const struct region *r = a->region;
-	if (a->watch.left == 0) {
-		a->watch.left = next_sample(a);
-		frequency_follow(r);
-		hot_see(r, moment_coarse(r), hash, ns, key, key_bytes);
-	}
+	if (a->watch.left == 0)
+		sample_hot(a, hash, ns, key, key_bytes);
+	if ((hash & a->watch.trace_mask) != 0)
+		return;
+	bool sized = kind == TRACE_HIT || kind == TRACE_SET;
+	note_access(a, &(struct trace_note){ hash, sized ? stored_bytes(a->region, ns, key_bytes, value_bytes) : 0, 0, ns, kind });
+}
+
+cold void watch_set_slow(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes, size_t value_bytes, uint64_t expiry)
+{
+	uint64_t now = moment_coarse(a->region);
+
+	if (a->watch.left == 0)
+		sample_hot(a, hash, ns, key, key_bytes);
 	if ((hash & a->watch.trace_mask) == 0)
-		trace_note(r, &a->watch.batch, hash, ns, kind, kind == TRACE_HIT || kind == TRACE_SET ? stored_bytes(r, ns, key_bytes, value_bytes) : 0);
+		note_access(a, &(struct trace_note){ hash, stored_bytes(a->region, ns, key_bytes, value_bytes), expiry > now ? expiry - now : 0, ns,
+			TRACE_SET });
 }

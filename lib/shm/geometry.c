@@ -61,8 +61,10 @@ _Static_assert((uint64_t)SEGMENTS_MAX << (SEGMENT_SHIFT_MAX - UNIT_SHIFT) <= UIN
 #define HISTOGRAMS_MAX 1024u
 #define TRACE_WORDS_MIN 512u /* fewer say nothing */
 #define TRACE_WORDS_MAX (1u << 18)
+#define TRACE_STEP (TRACE_BATCH * TRACE_PARTS)
 #define TRACE_SHIFT_MAX 24u
-#define TRACE_ENTRIES 8u /* words of the trace for each key in the cache that is traced: enough to warm simulated caches up */
+#define TRACE_KEYS 128u     /* but as many keys */
+#define TRACE_ENTRIES 64u /* words of the trace for each key in the cache that is traced, to begin with (trace.c changes it) */
 
 /* Head and optional fields of an entry of the usual kind: the head, and with it version, time of creation and expiry. */
 #define ENTRY_OVERHEAD_BYTES 24u
@@ -239,10 +241,11 @@ static void choose_instruments(struct shm_geometry *g, const struct larder_optio
 	g->tag_words = (uint32_t)clamp(power_below(budget / 20 / sizeof(struct word)), TAG_WORDS_MIN, TAG_WORDS_MAX);
 	g->wait_lines = (uint32_t)clamp(power_below(budget / 64 / sizeof(struct shm_wait)), WAIT_LINES_MIN, WAIT_LINES_MAX);
 	g->hot_sets = power_or_none(budget / 32 / sizeof(struct shm_hot), 1, HOT_SETS_MAX);
-	g->trace_words = power_or_none(budget / 5 * 2 / sizeof(struct word), TRACE_WORDS_MIN, TRACE_WORDS_MAX);
+	uint64_t traced = budget / 5 * 2 / sizeof(struct word);
+	g->trace_words = traced < TRACE_WORDS_MIN ? 0 : (uint32_t)least(traced / TRACE_STEP * TRACE_STEP, TRACE_WORDS_MAX);
 	uint64_t used = g->board_rows * sizeof(struct shm_board) + g->tag_words * sizeof(struct word)
 			+ g->wait_lines * sizeof(struct shm_wait) + g->hot_sets * sizeof(struct shm_hot) + g->trace_words * sizeof(struct word)
-			+ 4 * LINE_BYTES;
+			+ 3 * LINE_BYTES + sizeof(struct shm_trace_head);
 	uint64_t left = budget > used ? budget - used : 0;
 	g->histograms = (uint32_t)least(left / 8 * 5 / (sizeof(struct shm_histogram) + sizeof(struct word)), HISTOGRAMS_MAX);
 	left -= g->histograms * sizeof(struct shm_histogram) + geo_owners_bytes(g->histograms);
@@ -254,7 +257,7 @@ static void choose_trace_shift(struct shm_geometry *g, uint64_t entry_bytes)
 {
 	uint64_t entries = ((uint64_t)g->segments << g->segment_shift) / (entry_bytes + ENTRY_OVERHEAD_BYTES);
 
-	while (g->trace_shift < TRACE_SHIFT_MAX && (entries >> g->trace_shift) * TRACE_ENTRIES > g->trace_words)
+	while (g->trace_shift < TRACE_SHIFT_MAX && (entries >> g->trace_shift) * TRACE_ENTRIES > g->trace_words && entries >> g->trace_shift >= 2 * TRACE_KEYS)
 		g->trace_shift++;
 }
 
@@ -266,7 +269,7 @@ static bool instruments_valid(const struct shm_geometry *g)
 			&& power_between(g->tag_words, TAG_WORDS_MIN, TAG_WORDS_MAX) && power_between(g->wait_lines, WAIT_LINES_MIN, WAIT_LINES_MAX)
 			&& (g->hot_sets == 0 || power_between(g->hot_sets, 1, HOT_SETS_MAX))
 			&& g->series_rows >= 1 && g->series_rows <= SERIES_ROWS_MAX && g->histograms <= HISTOGRAMS_MAX
-			&& (g->trace_words == 0 || power_between(g->trace_words, TRACE_WORDS_MIN, TRACE_WORDS_MAX))
+			&& (g->trace_words == 0 || (g->trace_words >= TRACE_WORDS_MIN && g->trace_words <= TRACE_WORDS_MAX && g->trace_words % TRACE_STEP == 0))
 			&& g->trace_shift <= TRACE_SHIFT_MAX;
 }
 

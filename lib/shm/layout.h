@@ -22,7 +22,7 @@
 #define LAYOUT_MAGIC "larder\r\n"
 /* Two builds that differ in anything here, or in where a key is looked for, must not share a segment: tests/unit/test_layout.c
  * fails when one of these things changes under an old number. */
-#define LAYOUT_VERSION 5u
+#define LAYOUT_VERSION 6u
 
 #define LINE_BYTES 64u
 #define UNIT_SHIFT 3u
@@ -355,11 +355,26 @@ struct shm_series_head {
 	struct word untimed;                     /* rows that found no histogram, counted per lookup */
 };
 
-/* Trace: a ring of sampled accesses in batches of a line, each word one access (trace.h). */
+/* Trace: a ring of sampled accesses in batches of a line, the first word of which is its heading (trace.h).  A mark is made
+ * where a part of the ring begins. */
+#define TRACE_BATCH 8u
+#define TRACE_ACCESSES (TRACE_BATCH - 1)
+#define TRACE_PARTS 8u
+#define TRACE_MARKS 4u
+#define TRACE_COUNTED_PARTS 2u
+struct shm_trace_mark {
+	_Alignas(LINE_BYTES) struct word number; /* of its batch, + 1; 0: being written */
+	struct word hits, misses;                /* of the whole cache */
+	struct word sample_misses, sets, sized, sized_bytes; /* of the head */
+};
 struct shm_trace_head {
 	_Alignas(LINE_BYTES) struct word batches; /* number of batches ever begun */
+	struct word thinning;                     /* hint: of the sample, + 1; 0: as it begins */
+	struct word misses, sets;                 /* sums over all batches: accesses of these kinds, */
+	struct word sized, sized_bytes;           /* of known size, and their bytes */
+	struct shm_trace_mark mark[TRACE_MARKS];
 };
-#define TRACE_BATCH 8u
+_Static_assert(TRACE_MARKS > TRACE_COUNTED_PARTS + 1, "a mark outlives what is counted from it");
 
 /* ---- Superblock ---------------------------------------------------------------------------------------------------------------- */
 
@@ -387,8 +402,8 @@ struct shm_geometry {
 	uint32_t hot_sets;      /* a power of two, or 0 */
 	uint32_t series_rows;
 	uint32_t histograms;
-	uint32_t trace_words;   /* a power of two, or 0 */
-	uint32_t trace_shift;   /* one key in 2^trace_shift is traced */
+	uint32_t trace_words;   /* a multiple of TRACE_BATCH * TRACE_PARTS, or 0 */
+	uint32_t trace_shift;   /* one key in 2^trace_shift is traced, to begin with */
 	uint64_t hash_seed;
 	uint64_t epoch_ms;       /* monotonic clock of the initial time namespace at creation: time 0 of every entry */
 	int64_t created_wall_ms;

@@ -37,7 +37,7 @@ static inline void lens_set(struct lens *l, const struct region *r, uint64_t rea
 	*l = (struct lens){ .flip = { hash_flip_first(r->geo.hash_seed), hash_flip_last(r->geo.hash_seed) }, .ready = ready,
 		.groups = { r->geo.groups }, .group_bytes = { sizeof(struct shm_group) },
 		.home_mask = { (GROUP_HOMES - 1) * sizeof(struct shm_bucket) }, .index = { (uint64_t)(uintptr_t)r->index },
-		.fields = fields, .key_offset = entry_fixed_bytes(fields), .rare_mask = trace_mask(r) & 0xffff,
+		.fields = fields, .key_offset = entry_fixed_bytes(fields), .rare_mask = trace_mask_of_all(r) & 0xffff,
 		.arena = r->arena, .keys = r->arena + entry_fixed_bytes(fields),
 		.places = r->places - (LENS_VALUE_MAX + 64) / UNIT_BYTES,
 		.state = &region_super(r)->state, .generation = &region_namespace(r, 0)->generation,

@@ -12,9 +12,12 @@
  *                                how long some gets took, as a manager does, until it is killed
  *     worker zipf CACHE KEYS REQUESTS SEED
  *                                gets one of KEYS keys of 100 to 299 bytes, skewed as Zipf's law has it (0.8), and sets it if it is
- *                                not there; in between, two of ten, keys of the namespace "once" that never come again
- *     worker trace CACHE FILE SCALE
- *                                gets, and sets if it is not there, each key of a file of pairs (u32 number, u32 bytes), bytes / SCALE
+ *                                not there; in between, three of ten, one of an eighth as many keys of the namespace "even", and two of
+ *                                ten keys of the namespace "once" that never come again
+ *     worker trace CACHE FILE SCALE CLIENTS FROM TO
+ *                                gets, and sets if it is not there, each key of a file of pairs (u32 number, u32 bytes), bytes / SCALE; as
+ *                                so many clients in turn, each with keys of its own, from another place of the file on, round and
+ *                                round; of these requests those numbered FROM .. TO - 1
  *     worker write CACHE SEED    says "ready", then sets and deletes among 4000 keys until it is killed
  *     worker tier CACHE URL      opens a tier with the cache before a Redis, keeps what that fails to take, and sets and gets through it
  *                                until it is killed; "ready" once changes of others are heard
@@ -27,6 +30,7 @@
 
 #include <err.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,38 +178,56 @@ static void zipf(struct larder *cache, unsigned long keys, unsigned long request
 {
 	double *sums = malloc(keys * sizeof *sums), sum = 0;
 	unsigned long first = seed * 1000000000ul;
-	uint32_t once;
+	uint32_t once, even;
 
 	if (!sums)
 		errx(1, "no memory");
 	check(larder_namespace(cache, "once", &once));
+	check(larder_namespace(cache, "even", &even));
 	for (unsigned long i = 0; i < keys; i++)
 		sums[i] = sum += pow((double)(i + 1), -0.8);
 	for (unsigned long i = 0; i < requests; i++) {
 		unsigned long number = draw(sums, keys, &seed);
 		if (i % 10 < 2)
 			want(cache, once, first + i, 150);
-		else
+		else if (i % 10 >= 5)
 			want(cache, 0, number, 100 + number * 7 % 200);
+		else
+			want(cache, even, (unsigned long)rand_r(&seed) % (keys / 8 + 1), 300);
 		if (i % 1000 == 0) /* who follows must get a turn */
 			usleep(500);
 	}
 	free(sums);
 }
 
-static void trace(struct larder *cache, const char *path, unsigned long scale)
+struct request { uint32_t number, bytes; };
+
+static struct request *read_trace(const char *path, size_t *count)
 {
 	FILE *in = fopen(path, "r");
-	uint32_t pair[2];
+	size_t room = 1 << 20;
+	struct request *requests = malloc(room * sizeof *requests);
 
-	if (!in)
+	if (!in || !requests)
 		err(1, "%s", path);
-	for (unsigned n = 0; fread(pair, sizeof *pair, 2, in) == 2; n++) {
-		want(cache, 0, pair[0], pair[1] / scale + 1);
-		if (n % 1000 == 0) /* who follows must get a turn */
-			usleep(1000);
-	}
+	*count = fread(requests, sizeof *requests, room, in);
+	if (*count == 0 || *count == room)
+		errx(1, "%s: no requests, or too many", path);
 	fclose(in);
+	return requests;
+}
+
+static void trace(struct larder *cache, const char *path, unsigned long scale, unsigned long clients, unsigned long from, unsigned long to)
+{
+	size_t count;
+	struct request *requests = read_trace(path, &count);
+
+	for (unsigned long n = from; n < to; n++) {
+		unsigned long client = n % clients;
+		const struct request *r = &requests[(n / clients + client * count / clients) % count];
+		want(cache, 0, client << 32 | r->number, r->bytes / scale + 1);
+	}
+	free(requests);
 }
 
 /* Some values are larger than a segment of a small cache. */
@@ -272,7 +294,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		errx(2, "usage: worker hold CACHE | fill CACHE COUNT | ask CACHE COUNT | repeat CACHE COUNT | record CACHE | work CACHE |\n"
-			"       zipf CACHE KEYS REQUESTS SEED | trace CACHE FILE SCALE |\n"
+			"       zipf CACHE KEYS REQUESTS SEED | trace CACHE FILE SCALE CLIENTS FROM TO |\n"
 			"       write CACHE SEED | tier CACHE URL");
 	if (!strcmp(argv[1], "tier") && argc == 4)
 		serve_tier(argv[2], argv[3]);
@@ -286,8 +308,8 @@ int main(int argc, char **argv)
 		ask(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "zipf") && argc == 6)
 		zipf(cache, strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10), (unsigned)strtoul(argv[5], NULL, 10));
-	else if (!strcmp(argv[1], "trace") && argc == 5)
-		trace(cache, argv[3], strtoul(argv[4], NULL, 10));
+	else if (!strcmp(argv[1], "trace") && argc == 8)
+		trace(cache, argv[3], strtoul(argv[4], NULL, 10), strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), strtoul(argv[7], NULL, 10));
 	else if (!strcmp(argv[1], "repeat") && argc == 4)
 		repeat(cache, strtoul(argv[3], NULL, 10));
 	else if (!strcmp(argv[1], "record"))

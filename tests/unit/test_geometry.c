@@ -29,7 +29,7 @@ static bool areas_lie_within(const struct shm_geometry *g)
 		{ g->waits_off, (uint64_t)g->wait_lines * 64 },
 		{ g->hot_off, 64 + (uint64_t)g->hot_sets * 640 },
 		{ g->series_off, 64 + (uint64_t)g->series_rows * 1024 + ((uint64_t)g->histograms * 8 + 63) / 64 * 64 + (uint64_t)g->histograms * 4096 },
-		{ g->trace_off, 64 + (uint64_t)g->trace_words * 8 },
+		{ g->trace_off, sizeof(struct shm_trace_head) + (uint64_t)g->trace_words * 8 },
 		{ g->segwords_off, (uint64_t)g->segments * 8 },
 		{ g->descriptors_off, (uint64_t)g->segments * sizeof(struct shm_segment) },
 		{ g->starts_off, (uint64_t)g->segments * g->start_words * 8 },
@@ -182,14 +182,14 @@ Test(geometry, instruments_asked_for_are_had)
 	}
 }
 
-Test(geometry, one_traced_key_in_so_many_leaves_eight_accesses_for_each)
+Test(geometry, a_trace_begins_with_64_accesses_for_each_traced_key_but_with_128_keys)
 {
 	for (uint64_t bytes = 16 * MIB; bytes <= UINT64_C(1) << 38; bytes *= 2) {
 		struct larder_options o = LARDER_OPTIONS_INIT;
 		o.bytes = bytes;
 		struct shm_geometry g = planned(o);
 		uint64_t traced = bytes / 184 >> g.trace_shift;
-		cr_assert(traced * 8 <= g.trace_words + g.trace_words / 4 && traced * 18 > g.trace_words, "%lu of %u", traced, g.trace_words);
+		cr_assert(traced >= 128 && (traced * 64 <= g.trace_words + g.trace_words / 4 || traced < 320) && traced * 144 > g.trace_words, "%lu of %u", traced, g.trace_words);
 	}
 }
 

@@ -12,8 +12,8 @@
 #include "store/redis_node.h"
 #endif
 
-#define VERSION 5u
-#define FACTS UINT64_C(0x623514517d03d0de)
+#define VERSION 6u
+#define FACTS UINT64_C(0x6b5358877f757413)
 
 static uint64_t facts;
 
@@ -109,7 +109,9 @@ static void instruments(void)
 	member_fact(shm_series, stripe);
 	struct_fact(shm_histogram);
 	struct_fact(shm_trace_head);
-	fact(TRACE_BATCH << 16 | trace_size_class(1000));
+	member_fact(shm_trace_head, mark);
+	fact(TRACE_BATCH << 24 | TRACE_PARTS << 16 | TRACE_MARKS << 8 | TRACE_FILL);
+	fact(trace_size_class(1000));
 }
 
 /* Where each key, tag and name is looked for. */
