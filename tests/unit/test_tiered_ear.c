@@ -190,6 +190,8 @@ Test(tiered_ear, a_stopped_holder_is_followed_and_changes_nothing_when_it_goes_o
 	end(second);
 }
 
+static bool is_heard_again(void) { return info().silent_ms < 500; }
+
 /* One that was stopped on its way into an earlier term puts that one's words back when it goes on. */
 Test(tiered_ear, a_late_candidate_does_not_silence_the_holder)
 {
@@ -200,7 +202,7 @@ Test(tiered_ear, a_late_candidate_does_not_silence_the_holder)
 	store_release(tier_word(words, TIER_ATTENDED), moment_word(0, 1));
 	far_sleep_us(500000);
 	cr_assert(within_ms(2000, live));
-	cr_assert_lt(info().silent_ms, 500);
+	cr_assert(within_ms(2000, is_heard_again));
 	cr_assert_eq(holder(), getpid());
 	cr_assert_eq(info().taken_over, 0);
 	far_change("n", "k", "new");
