@@ -61,7 +61,7 @@ Test(quota, a_namespace_stays_within_it_whatever_is_set)
 static void open_with_roomy_index(void)
 {
 	struct larder_options o = kit_options(UINT64_C(1) << 20, 0);
-	o.entry_bytes = 64;
+	o.entry_bytes = 40;
 	kit_open_with(&o);
 	is(larder_namespace(cache, "limited", &ns), LARDER_OK);
 }
