@@ -8,17 +8,16 @@
  */
 #include "cache/evict.h"
 
-/* Set in the cell field of a segment word from DRAINING on: its survivors stay where they are. */
-#define RELINK (UINT64_C(1) << SEGWORD_CELL_SHIFT)
-/* As well: nothing of it survives. */
-#define NO_SURVIVORS (RELINK << 1)
+/* Set in the cell field of a segment word from DRAINING on, beside SEGWORD_RELINK: nothing of it survives. */
+#define NO_SURVIVORS (SEGWORD_RELINK << 1)
 /* As well: all that is good survives, for what is emptied is the holes of namespaces with a quota. */
-#define COMPACT (RELINK << 2)
+#define COMPACT (SEGWORD_RELINK << 2)
 #define ENTRY_WORK 128u  /* of dealing with an entry, where that of copying a unit is 1: about nanoseconds */
 #define PRESSED_WORK (UINT64_C(1) << 20) /* done for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
 #define RELINK_SAMPLE 32u
 #define RELINK_PERCENT 95u
+#define SURVIVOR_AGE_PART 4u /* survivors fill holes of segments no older than this part of all: those are not next to go */
 #define CHUNK_BLOCKS 1u  /* walked for one CAS of progress */
 
 enum step { STEP_DONE, STEP_BLOCKED, STEP_NONE };
@@ -60,7 +59,9 @@ static void copy_to_main(struct actor *a, const struct survivor *s, unsigned cla
 	struct room room;
 	uint32_t tries = a->tries; /* the call's limit is for its own change: one call may copy any number of survivors */
 	a->tries = 0;
-	bool found = room_append(a, s->entry.units, POOL_MAIN, class, NEED_SURVIVOR, &room);
+	uint32_t age_max = a->region->geo.segments / SURVIVOR_AGE_PART;
+	bool found = room_fit(a, s->entry.units, POOL_MAIN, class, age_max, &room)
+			|| room_append(a, s->entry.units, POOL_MAIN, class, NEED_SURVIVOR, &room);
 	a->tries = tries;
 	if (!found) {
 		drop(a, s, COUNTER_evictions_need);
@@ -115,7 +116,7 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 		drop(a, s, COUNTER_evictions_small);
 	} else if (used == 0) {
 		drop(a, s, COUNTER_evictions_main);
-	} else if (segword & RELINK) {
+	} else if (segword & SEGWORD_RELINK) {
 		octet_store_hint(s->frequency, (uint8_t)(used - 1));
 	} else {
 		copy_to_main(a, s, segword_class(segword), (uint8_t)(used - 1));
@@ -291,7 +292,7 @@ static enum step step_draining(struct actor *a, uint32_t segment, uint64_t w, bo
 
 static void relink(struct actor *a, uint32_t segment, uint64_t w)
 {
-	uint64_t sealed = segword_with_state(segword_with_next_turn(w) & ~RELINK, SEGMENT_SEALED);
+	uint64_t sealed = segword_with_state(segword_with_next_turn(w) & ~SEGWORD_RELINK, SEGMENT_SEALED);
 	segment_stamp_age(a, segment, segword_inc(w));
 	if (cas_seq_cst(region_segword(a->region, segment), w, sealed))
 		count(a, segments_relinked, 1);
@@ -310,7 +311,7 @@ static enum step step_walking(struct actor *a, uint32_t segment, uint64_t w, uin
 		return STEP_NONE; /* another one's eviction: not for this call to finish */
 	if (lane < SEGMENT_LANES)
 		walk_lane(a, segment, lane, w, budget);
-	else if (w & RELINK)
+	else if (w & SEGWORD_RELINK)
 		relink(a, segment, w);
 	else /* WALKED (acquire): choose_lane() read the progress of all lanes */
 		cas_seq_cst(region_segword(a->region, segment), w, segword_with_state(w, SEGMENT_LIMBO));
@@ -465,7 +466,7 @@ static bool begin(struct actor *a, bool live)
 	bool expired = all_expired(a->region, segment, w);
 	if (!expired && !live)
 		return true; /* chosen as expired: it has had a new entry since */
-	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(RELINK | NO_SURVIVORS | COMPACT);
+	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(SEGWORD_RELINK | NO_SURVIVORS | COMPACT);
 	/* A walk in place takes two turns: before they recur within this incarnation, the segment is emptied. */
 	bool turns_left = segword_turn(w) + 4 < UINT64_C(1) << SEGWORD_TURN_BITS;
 	if (!expired && a->pressed)
@@ -473,7 +474,7 @@ static bool begin(struct actor *a, bool live)
 	else if (compact)
 		next |= COMPACT;
 	else if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
-		next |= RELINK;
+		next |= SEGWORD_RELINK;
 	if (cas_seq_cst(word, w, next) && expired)
 		count(a, segments_expired, 1);
 	store_hint(&region_super(a->region)->victim, segment + UINT64_C(1));

@@ -70,15 +70,23 @@ static void draft_complete(struct actor *a, struct put *put, const struct found 
 
 /* ---- Room ------------------------------------------------------------------------------------------------------------------------- */
 
+#define INSERT_AGE_PART 16u /* new keys fill holes of segments no older than this part of all: they are owed their time */
+
+/* A place that was used before, of this size or larger, in a segment of any age. */
+static bool room_again(struct actor *a, uint32_t units, unsigned pool, unsigned class, struct room *room)
+{
+	if (!room_reuse(a, units, pool, class, room) && !room_fit(a, units, pool, class, AGE_ANY, room))
+		return false;
+	count(a, reused_bytes, units * UNIT_BYTES);
+	return true;
+}
+
 /* Namespaces with a quota have segments, and in these places to use again, of their own: what they set pushes out nothing of
  * the others'. */
 static bool room_limited(struct actor *a, uint32_t units, struct room *room)
 {
 	unsigned class = geo_limited_class(&a->region->geo);
-	if (!room_reuse(a, units, POOL_MAIN, class, room))
-		return room_append(a, units, POOL_MAIN, class, NEED_NORMAL, room);
-	count(a, reused_bytes, units * UNIT_BYTES);
-	return true;
+	return room_again(a, units, POOL_MAIN, class, room) || room_append(a, units, POOL_MAIN, class, NEED_NORMAL, room);
 }
 
 /* An overwrite stays in the pool of what it replaces, in a place used before if there is one; a new key begins in small, or in
@@ -92,17 +100,16 @@ static bool put_room(struct actor *a, struct put *put, const struct found *f, st
 	unsigned class = expiry_class(r, draft_end(&put->draft)), pool = POOL_SMALL;
 	if (f != NULL) {
 		pool = segword_pool(load_acquire(region_segword(r, region_segment_of(r, f->entry.place))));
-		if (room_reuse(a, units, pool, class, room)) {
-			count(a, reused_bytes, units * UNIT_BYTES);
+		if (room_again(a, units, pool, class, room))
 			return true;
-		}
 	} else if (!put->ghost && !put->key.chunk && ghost_take(r, put->key.hash)) {
 		put->ghost = true; /* it is taken once, but room may have to be made first */
 		count(a, ghost_hits, 1);
 	}
 	if (f == NULL && put->ghost)
 		pool = POOL_MAIN;
-	return room_append(a, units, pool, class, NEED_NORMAL, room);
+	return (f == NULL && room_fit(a, units, pool, class, r->geo.segments / INSERT_AGE_PART, room))
+			|| room_append(a, units, pool, class, NEED_NORMAL, room);
 }
 
 /* The large value that a chunk or a manifest belongs to; 0 if it is neither. */

@@ -112,7 +112,8 @@ bool slot_empty(struct actor *a, struct word *slot, uint64_t seen, const struct 
 	struct retired place = entry_retired(a, e);
 	if (!cas_seq_cst(slot, seen, SLOT_EMPTY)) /* RETIRE: the unlinking comes before any scan of hazards */
 		return false;
-	retire_place(a, &place);
+	if (segword_stays(load_acquire(region_segword(a->region, region_segment_of(a->region, place.place)))))
+		retire_place(a, &place);
 	return true;
 }
 

@@ -80,6 +80,9 @@ enum pool { POOL_SMALL = 0, POOL_MAIN = 1, POOLS = 2 };
 _Static_assert(SEGWORD_TURN_SHIFT + SEGWORD_TURN_BITS == SEGWORD_INC_SHIFT, "turn ends where the incarnation begins");
 _Static_assert(SEGWORD_INC_SHIFT + SEGWORD_INC_BITS == 64, "the incarnation fills the rest");
 
+/* In the cell's bits, from DRAINING on: its survivors stay where they are. */
+#define SEGWORD_RELINK (UINT64_C(1) << SEGWORD_CELL_SHIFT)
+
 static inline unsigned segword_state(uint64_t w) { return w & 7; }
 static inline unsigned segword_pool(uint64_t w) { return w >> SEGWORD_POOL_SHIFT & 1; }
 static inline unsigned segword_class(uint64_t w) { return w >> SEGWORD_CLASS_SHIFT & 15; }
@@ -92,6 +95,12 @@ static inline uint64_t segword_with_next_turn(uint64_t w)
 {
 	uint64_t turn = (segword_turn(w) + 1) & ((1u << SEGWORD_TURN_BITS) - 1);
 	return (w & ~(((UINT64_C(1) << SEGWORD_TURN_BITS) - 1) << SEGWORD_TURN_SHIFT)) | turn << SEGWORD_TURN_SHIFT;
+}
+static inline bool segword_is_open(uint64_t w) { return segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED; }
+/* Will this life of it be written to, now or after a walk that leaves everything in place? */
+static inline bool segword_stays(uint64_t w)
+{
+	return segword_is_open(w) || ((w & SEGWORD_RELINK) && (segword_state(w) == SEGMENT_DRAINING || segword_state(w) == SEGMENT_WALKING));
 }
 static inline uint64_t segword_free(uint64_t inc) { return inc << SEGWORD_INC_SHIFT | SEGMENT_FREE; }
 static inline uint64_t segword_active(uint64_t inc, unsigned cell, unsigned pool, unsigned class)

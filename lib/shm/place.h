@@ -13,6 +13,7 @@
 /* ---- Retired places (retire.c) ----------------------------------------------------------------------------------------- */
 
 #define RETIRED_UNITS (256u * 1024 / UNIT_BYTES)
+#define RETIRED_PART 256u /* nor more than this part of the arena */
 
 /* A place that was never in any slot: nobody can name it. */
 void retire_unused(struct actor *a, const struct retired *place);
@@ -32,11 +33,23 @@ static inline void retire_at(struct actor *a, uint64_t place, uint64_t inc, uint
 	at->units = units;
 	at->kind = kind;
 	l->retired_units += units;
-	if (unlikely(l->retired_count == RETIRED_BATCH) || unlikely(l->retired_units > RETIRED_UNITS))
+	if (unlikely(l->retired_count == RETIRED_BATCH) || unlikely(l->retired_units > l->batch_units))
 		retire_scan(a);
 }
 static inline void retire_place(struct actor *a, const struct retired *p) { retire_at(a, p->place, p->inc, p->units, p->kind); }
-static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return (units + (kind << 5)) & (READY_CHAINS - 1); }
+/* Sizes that share a chain: none below 64 units, then eight chains to an octave. */
+#define SIZES_EXACT 64u
+static inline uint32_t retire_size(uint32_t units)
+{
+	if (likely(units < SIZES_EXACT))
+		return units;
+	uint32_t log = 31 - (uint32_t)__builtin_clz(units);
+	return SIZES_EXACT + (log - 6) * 8 + (units >> (log - 3) & 7);
+}
+static inline uint32_t retire_chain_of(uint32_t size, uint32_t kind) { return (size + (kind << 5) + (kind >> 15 << 8)) & (READY_CHAINS - 1); }
+static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return retire_chain_of(retire_size(units), kind); }
+/* A ready place of at least these units and of this kind, FRESH or not, in an open segment not older than age_max seals. */
+bool retire_fit(struct actor *a, uint32_t units, uint16_t kind, uint32_t age_max, struct retired *place);
 /* Its lines, if they are not more than three. */
 static inline void place_expect(const struct region *r, uint64_t place, uint32_t units)
 {
@@ -89,8 +102,7 @@ static inline bool place_hold(struct actor *a, uint64_t place, uint64_t inc)
 	struct word *segword = region_segword(r, segment);
 	hazard_name(a, HAZARD_SEGMENT, segment);
 	uint64_t w = load_seq_cst(segword);
-	bool open = segword_state(w) == SEGMENT_ACTIVE || segword_state(w) == SEGMENT_SEALED;
-	return likely(open) && likely(segword_inc(w) == inc);
+	return likely(segword_is_open(w)) && likely(segword_inc(w) == inc);
 }
 /* A ready place of this size and kind for an overwrite, held; false if there is none. */
 static inline bool place_reuse(struct actor *a, uint32_t units, uint16_t kind, uint64_t *place, uint64_t *inc)
@@ -109,6 +121,11 @@ static inline bool room_reuse(struct actor *a, uint32_t units, unsigned pool, un
 	*room = (struct room){ .shm = region_entry(a->region, p.place), .segment = region_segment_of(a->region, p.place), .place = p, .reused = true };
 	return true;
 }
+
+#define AGE_ANY UINT32_MAX
+/* Room in a ready place of this size or larger, the rest of which stays ready, in a segment not older than age_max seals: what is
+ * put into an older one leaves before its time. */
+bool room_fit(struct actor *a, uint32_t units, unsigned pool, unsigned class, uint32_t age_max, struct room *room);
 
 enum room_need {
 	NEED_NORMAL,   /* leave the survivors' reserve alone */

@@ -143,6 +143,20 @@ static bool find_free(struct actor *a, uint32_t keep, uint32_t *segment)
 
 enum append { APPENDED, APPEND_AGAIN, APPEND_FULL };
 
+/* What is to be written does not fit in the end of the segment, but smaller entries may: it becomes a place of ours. */
+static enum append append_end(struct actor *a, uint32_t segment, uint64_t segword, uint64_t cursor)
+{
+	const struct region *r = a->region;
+	uint64_t unit = life_value(cursor), rest = geo_units(&r->geo) - unit;
+	if (unit > geo_units(&r->geo) || rest < REST_UNITS_MIN)
+		return APPEND_FULL;
+	if (!cas_acq_rel(&region_segment(r, segment)->cursor, cursor, cursor + rest))
+		return APPEND_AGAIN;
+	retire_unused(a, &(struct retired){ .place = geo_place(&r->geo, segment, unit), .inc = segword_inc(segword), .units = (uint32_t)rest,
+		.kind = retire_kind(segword_pool(segword), segword_class(segword)) | RETIRE_FRESH });
+	return APPEND_FULL;
+}
+
 static enum append append_at(struct actor *a, uint32_t segment, uint64_t segword, uint32_t units, struct room *room)
 {
 	struct region *r = a->region;
@@ -152,7 +166,7 @@ static enum append append_at(struct actor *a, uint32_t segment, uint64_t segword
 		return APPEND_FULL; /* damage, or a life that has gone on */
 	uint64_t unit = life_value(cursor);
 	if (unit + units > geo_units(&r->geo))
-		return APPEND_FULL;
+		return append_end(a, segment, segword, cursor);
 	if (!cas_acq_rel(&s->cursor, cursor, cursor + units))
 		return APPEND_AGAIN;
 	uint64_t place = geo_place(&r->geo, segment, unit);
@@ -208,6 +222,35 @@ bool room_append(struct actor *a, uint32_t units, unsigned pool, unsigned class,
 			cas_seq_cst(cell_word, seen, life_word(segword_inc(w), fresh + 1));
 	}
 	hazard_clear(a, HAZARD_SEGMENT);
+	return false;
+}
+
+/* The front of a place that is held is for the entry, the rest stays ready.  Whoever reads what was there without a hazard is told
+ * so by its head, before a byte behind the front is written. */
+static void room_split(struct actor *a, struct retired *front, uint32_t units)
+{
+	struct retired rest = { .place = front->place + units, .inc = front->inc, .units = front->units - units,
+		.kind = front->kind | RETIRE_FRESH };
+	front->units = units;
+	if (rest.units < REST_UNITS_MIN)
+		return;
+	if (!(front->kind & RETIRE_FRESH))
+		(void)entry_reopen(region_entry(a->region, front->place));
+	retire_unused(a, &rest);
+}
+
+bool room_fit(struct actor *a, uint32_t units, unsigned pool, unsigned class, uint32_t age_max, struct room *room)
+{
+	struct retired p;
+	while (retire_fit(a, units, retire_kind(pool, class), age_max, &p)) {
+		if (!place_hold(a, p.place, p.inc))
+			continue;
+		room_split(a, &p, units);
+		*room = (struct room){ .shm = region_entry(a->region, p.place), .segment = region_segment_of(a->region, p.place),
+			.place = p, .reused = !(p.kind & RETIRE_FRESH) };
+		room->place.kind &= (uint16_t)~RETIRE_FRESH;
+		return true;
+	}
 	return false;
 }
 

@@ -14,6 +14,7 @@ const struct operation operations[] = {
 	{ .name = "overwrite-same", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120 },
 	{ .name = "overwrite-reusing", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120, .traits = STEP_READY,
 		.manner = CALL_SHORT },
+	{ .name = "overwrite-splitting", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120, .traits = STEP_READY | STEP_SPLIT },
 	{ .name = "short-overwrite", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 120, .manner = CALL_SHORT },
 	{ .name = "overwrite-larger", .kind = LIN_SET, .old = OLD_VALUE, .old_bytes = 120, .new_bytes = 900 },
 	{ .name = "overwrite-counter", .kind = LIN_SET, .old = OLD_COUNTER, .new_bytes = 120 },
@@ -138,11 +139,13 @@ static void actor_lease(struct actor *actor)
 static void actor_make_ready(struct actor *actor)
 {
 	char key[LARDER_KEY_MAX], value[4096] = "";
-	size_t key_bytes = actor->board->key.bytes;
+	size_t key_bytes = actor->board->key.bytes, value_bytes = actor->board->operation->new_bytes;
 
+	if (actor->board->operation->traits & STEP_SPLIT)
+		value_bytes *= 5;
 	memset(key, 'r', key_bytes);
 	for (unsigned i = 0; i < READY_OVERWRITES; i++)
-		if (larder_set(actor->cache, actor->board->key.ns, key, key_bytes, value, actor->board->operation->new_bytes, LARDER_TTL_NONE) != LARDER_OK)
+		if (larder_set(actor->cache, actor->board->key.ns, key, key_bytes, value, value_bytes, LARDER_TTL_NONE) != LARDER_OK)
 			_exit(24);
 	(void)larder_delete(actor->cache, actor->board->key.ns, key, key_bytes);
 }
@@ -186,7 +189,7 @@ static void actor_run(struct actor *actor)
 	struct board *board = actor->board;
 	struct lin_call *call = &board->call;
 
-	switch (board->operation->traits & ~(unsigned)(STEP_FULL | STEP_LARGE | STEP_OWN_NS | STEP_LIFE | STEP_LEASED | STEP_DEAD_LEASE | STEP_QUOTA | STEP_READY)) {
+	switch (board->operation->traits & ~(unsigned)(STEP_FULL | STEP_LARGE | STEP_OWN_NS | STEP_LIFE | STEP_LEASED | STEP_DEAD_LEASE | STEP_QUOTA | STEP_READY | STEP_SPLIT)) {
 	case STEP_COLD:
 		actor_attach(actor);
 		if (call->status == LARDER_OK)

@@ -72,7 +72,8 @@ enum step_traits {
 	STEP_LEASED = 1u << 11, /* the actor holds the lease of its key before the stretch */
 	STEP_DEAD_LEASE = 1u << 12, /* one who is gone held it */
 	STEP_QUOTA = 1u << 13, /* the key's namespace is at its quota: entries of it may go, and no others */
-	STEP_READY = 1u << 14 /* the actor has places at hand that were used before */
+	STEP_READY = 1u << 14, /* the actor has places at hand that were used before */
+	STEP_SPLIT = 1u << 15  /* these are of five times the size */
 };
 
 struct operation {

@@ -478,3 +478,13 @@ Test(evict, values_that_look_like_entries_hide_none)
 	cr_assert_gt(found, 1000);
 	cr_assert_eq(found, stat_now().entries);
 }
+
+/* They are the segment's own again: lists full of them would have no room for those that overwrites leave. */
+Test(evict, the_places_of_what_is_emptied_are_not_kept)
+{
+	fill_percent("k", 300, 0);
+	cr_assert_gt(stat_now().evictions_small, 1000);
+	struct actor *a = kit_actor();
+	cr_assert_lt(a->retire.retired_count, 10);
+	kit_release(a);
+}

@@ -52,6 +52,20 @@ Test(put, overwrites_of_one_size_use_their_places_again)
 	reads("key", "one value");
 }
 
+/* 300 keys of 800 bytes and a head in a megabyte, each value of another size than the one before it. */
+Test(put, overwrites_of_many_sizes_cost_no_key_that_has_room)
+{
+	static unsigned char value[1600];
+	uint64_t random = 7;
+	for (unsigned i = 0; i < 60000; i++) {
+		random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		uint32_t key = (uint32_t)(random >> 40) % 300;
+		ok(larder_set(cache, 0, &key, sizeof key, value, 1 + (random >> 20) % sizeof value, LARDER_TTL_NONE));
+	}
+	struct larder_stat s = stat_now();
+	cr_assert_geq(s.entries, 290, "%lu keys", (unsigned long)s.entries);
+}
+
 Test(put, an_overwrite_stays_in_the_pool_of_what_it_replaces)
 {
 	ok(put_text("key", "value"));

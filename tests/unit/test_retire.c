@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Retired places: none is handed out while anybody names it, each is handed out once, newest first, of the size asked for. */
+/* Retired places: none is handed out while anybody names it, each is handed out once, newest first, of the size asked for or larger. */
 #include "kit.h"
 
 TestSuite(retire, .init = kit_open, .fini = kit_close);
@@ -24,9 +24,31 @@ static bool take(struct actor *a, uint32_t units, struct retired *p)
 	return retire_take(a, units, retire_kind(POOL_SMALL, 0), &p->place, &p->inc);
 }
 
-Test(retire, nothing_is_ready_before_a_whole_batch_was_retired)
+/* As in a large cache, where a batch is full by number and not by bytes. */
+static struct actor *patient_actor(void)
 {
 	struct actor *a = kit_actor();
+	a->retire.batch_units = RETIRED_UNITS;
+	return a;
+}
+
+Test(retire, a_batch_is_no_more_than_a_small_part_of_a_small_cache)
+{
+	struct actor *a = kit_actor();
+	struct retired p;
+	unsigned part = (unsigned)(cache->region.places / RETIRED_PART / 4);
+	cr_assert_lt(part, RETIRED_BATCH);
+	retire_many(a, 100, part, 4);
+	cr_assert_not(take(a, 4, &p));
+	retire_many(a, 5000, 1, 4);
+	for (unsigned i = 0; i <= part; i++)
+		cr_assert(take(a, 4, &p));
+	kit_release(a);
+}
+
+Test(retire, nothing_is_ready_before_a_whole_batch_was_retired)
+{
+	struct actor *a = patient_actor();
 	struct retired p;
 	retire_many(a, 100, RETIRED_BATCH - 1, 4);
 	cr_assert_not(take(a, 4, &p));
@@ -47,7 +69,7 @@ Test(retire, large_places_are_ready_sooner_than_a_batch)
 Test(retire, each_place_is_handed_out_once)
 {
 	static bool taken[RETIRED_BATCH];
-	struct actor *a = kit_actor();
+	struct actor *a = patient_actor();
 	struct retired p;
 	unsigned n = 0;
 	retire_many(a, 0, RETIRED_BATCH, 4);
@@ -90,7 +112,7 @@ Test(retire, the_newest_place_comes_first)
 Test(retire, a_place_that_is_named_waits_until_it_is_not)
 {
 	struct larder *second = kit_another(0);
-	struct actor *a = kit_actor(), *b = kit_actor_of(second);
+	struct actor *a = patient_actor(), *b = kit_actor_of(second);
 	struct retired p;
 	cr_assert_neq(a->slot, b->slot);
 	hazard_name(b, HAZARD_READ, 10);
@@ -112,16 +134,27 @@ Test(retire, a_place_that_is_named_waits_until_it_is_not)
 	larder_close(&second);
 }
 
-Test(retire, what_the_lists_cannot_hold_is_forgotten_and_nothing_else)
+/* So that place_of() is of a life that goes on. */
+static void open_segments(uint64_t places)
+{
+	kit_damaged = true;
+	for (uint32_t segment = 0; segment <= region_segment_of(&cache->region, places); segment++)
+		store_release(region_segword(&cache->region, segment), segword_with_state(segword_active(1, 0, POOL_SMALL, 0), SEGMENT_SEALED));
+}
+
+Test(retire, full_lists_forget_what_nobody_wanted_since_they_were_full_last)
 {
 	static unsigned seen[8 * RETIRED_BATCH];
-	struct actor *a = kit_actor();
+	struct actor *a = patient_actor();
 	struct retired p;
 	unsigned n = 0;
+	open_segments(8 * RETIRED_BATCH);
 	retire_many(a, 0, 8 * RETIRED_BATCH, 4);
-	for (; take(a, 4, &p); n++)
+	for (; take(a, 4, &p); n++) {
 		cr_assert_eq(seen[p.place]++, 0);
-	cr_assert_eq(n, READY_MAX);
+		cr_assert_gt(p.place, 8 * RETIRED_BATCH - READY_MAX - 8, "the newest are there");
+	}
+	cr_assert_gt(n, READY_MAX - 8);
 	retire_many(a, 0, RETIRED_BATCH, 4); /* its nodes are used again */
 	for (n = 0; take(a, 4, &p); n++)
 		;
@@ -129,9 +162,23 @@ Test(retire, what_the_lists_cannot_hold_is_forgotten_and_nothing_else)
 	kit_release(a);
 }
 
+Test(retire, full_lists_forget_what_segments_have_taken_back)
+{
+	struct actor *a = patient_actor();
+	struct retired p;
+	retire_many(a, 0, READY_MAX, 4); /* of a life that no segment has */
+	open_segments(8 * RETIRED_BATCH);
+	for (uint32_t segment = 0; segment <= region_segment_of(&cache->region, READY_MAX); segment++)
+		store_release(region_segword(&cache->region, segment), segword_free(2));
+	retire_many(a, 2 * READY_MAX, RETIRED_BATCH, 4);
+	for (unsigned i = 0; i < RETIRED_BATCH; i++)
+		cr_assert(take(a, 4, &p) && p.place >= 2 * READY_MAX, "place %u", i);
+	kit_release(a);
+}
+
 Test(retire, with_more_names_than_a_scan_can_hold_the_batch_is_forgotten)
 {
-	struct actor *a = kit_actor();
+	struct actor *a = patient_actor();
 	struct retired p;
 	for (uint32_t slot = 0; slot < cache->region.geo.participants; slot++)
 		for (unsigned i = 0; i < HAZARD_SEGMENT + BATCH_HAZARDS + PIN_HAZARDS; i++) {

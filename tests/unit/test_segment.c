@@ -131,6 +131,81 @@ Test(segment, a_place_is_used_again_while_its_segment_lives_and_not_in_another_l
 	kit_release(a);
 }
 
+/* An entry of so many units that was in a slot and is in none. */
+static struct room retired_entry(struct actor *a, uint32_t units)
+{
+	struct room room;
+	cr_assert(append(a, units, &room));
+	(void)room_open(&room);
+	room_seal_entry(a, &room, head_make(0, ENTRY_ABORTED, 0, 1, units * UNIT_BYTES - 9), 0);
+	room_abandon(a, &room);
+	return room;
+}
+
+static bool fit(struct actor *a, uint32_t units, uint32_t age_max, struct room *room)
+{
+	return room_fit(a, units, POOL_SMALL, 0, age_max, room);
+}
+
+Test(segment, what_is_left_of_a_place_that_was_too_large_is_used_next)
+{
+	struct actor *a = kit_actor();
+	struct room old = retired_entry(a, 40), room;
+	uint64_t inc = segword_inc(kit_segword(old.segment));
+	cr_assert_not(fit(a, 41, AGE_ANY, &room));
+	cr_assert_not(room_fit(a, 10, POOL_MAIN, 0, AGE_ANY, &room), "another pool");
+	cr_assert(fit(a, 10, AGE_ANY, &room));
+	cr_assert(room.place.place == old.place.place && room.reused && room.place.units == 10);
+	cr_assert_eq(head_reuse(load_hint(&room.shm->head)) % 2, 1, "whoever reads the old entry is told before its end is used");
+	cr_assert(fit(a, 12, AGE_ANY, &room));
+	cr_assert(room.place.place == old.place.place + 10 && !room.reused && room.place.units == 12);
+	uint64_t line = region_unit_of(&cache->region, room.place.place) / LINE_UNITS;
+	struct word *starts = &region_starts(&cache->region, room.segment)[line / STARTS_PER_WORD];
+	uint64_t bit = UINT64_C(1) << line % STARTS_PER_WORD;
+	cr_assert_eq(load_hint(starts) & bit, 0, "nothing has begun in this line");
+	(void)room_open(&room);
+	room_seal_entry(a, &room, head_make(0, ENTRY_ABORTED, 0, 1, 80), 0);
+	cr_assert(load_hint(starts) & bit && load_hint(starts) >> STARTS_TAG_SHIFT == (inc & 0xffff));
+	room_leave(a);
+	cr_assert_not(fit(a, 19, AGE_ANY, &room));
+	cr_assert(fit(a, 18, AGE_ANY, &room));
+	cr_assert_eq(room.place.place, old.place.place + 22);
+	cr_assert_not(fit(a, 1, AGE_ANY, &room), "all of it is in use");
+	kit_release(a);
+}
+
+Test(segment, a_rest_that_is_too_small_to_keep_is_not_kept)
+{
+	struct actor *a = kit_actor();
+	struct room room;
+	(void)retired_entry(a, 40 + REST_UNITS_MIN - 1);
+	cr_assert(fit(a, 40, AGE_ANY, &room));
+	cr_assert_eq(room.place.units, 40, "it counts as what is in it");
+	cr_assert_not(fit(a, 1, AGE_ANY, &room));
+	kit_release(a);
+}
+
+Test(segment, the_end_of_a_segment_takes_what_is_small_while_it_is_young)
+{
+	struct actor *a = kit_actor();
+	struct room first, second, room;
+	uint32_t units = (uint32_t)geo_units(&cache->region.geo);
+	cr_assert(append(a, units - 20, &first));
+	cr_assert_not(fit(a, 1, AGE_ANY, &room), "its cell has it still");
+	cr_assert(append(a, 21, &second));
+	cr_assert_neq(second.segment, first.segment);
+	cr_assert_eq(segword_state(kit_segword(first.segment)), SEGMENT_SEALED);
+	for (unsigned i = 0; i < 5; i++)
+		segment_stamp_age(a, second.segment, second.place.inc);
+	cr_assert_not(fit(a, 9, 4, &room), "five others were sealed since");
+	cr_assert(fit(a, 9, 6, &room));
+	cr_assert(room.segment == first.segment && !room.reused);
+	cr_assert_eq(region_unit_of(&cache->region, room.place.place), units - 20);
+	cr_assert(fit(a, 11, AGE_ANY, &room));
+	cr_assert_eq(region_unit_of(&cache->region, room.place.place), units - 11);
+	kit_release(a);
+}
+
 Test(segment, the_reuse_count_of_a_place_wraps_to_zero_and_stays_even)
 {
 	ok(put_text("k", "v"));
