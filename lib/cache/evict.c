@@ -12,11 +12,16 @@
 #define NO_SURVIVORS (SEGWORD_RELINK << 1)
 /* As well: all that is good survives, for what is emptied is the holes of namespaces with a quota. */
 #define COMPACT (SEGWORD_RELINK << 2)
+/* As well: all that is good survives, for little is. */
+#define SPARSE (SEGWORD_RELINK << 3)
 #define ENTRY_WORK 128u  /* of dealing with an entry, where that of copying a unit is 1: about nanoseconds */
 #define PRESSED_WORK (UINT64_C(1) << 20) /* done for one set that found no room, before it takes a victim whole */
 #define SMALL_SHARE 10u  /* the small pool is a tenth of all */
-#define RELINK_SAMPLE 32u
+#define SAMPLE 32u /* entries of a segment that are looked at, to judge of the others */
 #define RELINK_PERCENT 95u
+#define SPARSE_PERCENT 75u
+#define SPARSE_LOOKS 4u
+#define SPARSE_SEEN 4u /* fewer say nothing */
 #define SURVIVOR_AGE_PART 4u /* survivors fill holes of segments no older than this part of all: those are not next to go */
 #define CHUNK_BLOCKS 1u  /* walked for one CAS of progress */
 
@@ -105,6 +110,8 @@ static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 	} else if (namespace_exceeds(a->region, entry_namespace(&s->entry))) {
 		drop(a, s, COUNTER_evictions_quota);
 	} else if (segword & COMPACT && load_hint(&region_namespace(a->region, entry_namespace(&s->entry))->quota) != 0) {
+		copy_to_main(a, s, segword_class(segword), used);
+	} else if (segword & SPARSE) {
 		copy_to_main(a, s, segword_class(segword), used);
 	} else if (segword_pool(segword) == POOL_SMALL) {
 		if (used >= PROMOTE_HITS) {
@@ -358,31 +365,71 @@ static enum step step_segment(struct actor *a, uint32_t segment, uint64_t *budge
 
 /* ---- Choosing ------------------------------------------------------------------------------------------------------------------------ */
 
-/* The first entry of a line that a slot leads to has been used lately. */
-static bool line_is_hot(const struct region *r, uint64_t place, uint64_t inc)
+struct sample {
+	uint32_t seen, good, hot;
+};
+
+/* Counts the first entry of a line that a slot leads to: is it good, and has it been used lately? */
+static void sample_line(const struct region *r, uint64_t place, uint64_t inc, struct sample *sample)
 {
 	struct candidate c;
 	struct octet *frequency;
-	for (unsigned unit = 0; unit < LINE_UNITS; unit++)
-		if (candidate_at(r, place + unit, &c) && index_slot_of(r, c.hash, c.place, inc, &frequency) != NULL)
-			return frequency_of(frequency) != 0;
-	return false;
+	struct entry e;
+	sample->seen++;
+	for (unsigned unit = 0; unit < LINE_UNITS; unit++) {
+		if (!candidate_at(r, place + unit, &c) || index_slot_of(r, c.hash, c.place, inc, &frequency) == NULL)
+			continue;
+		sample->good += entry_open(&e, r, c.place) && !life_is_over(entry_life(r, &e));
+		sample->hot += frequency_of(frequency) != 0;
+		return;
+	}
 }
 
-/* Would most of it survive?  A sample of its starts, spread evenly: the first of each block that is looked at. */
-static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
+/* Of the lines of a segment in which entries begin, some, spread evenly. */
+static struct sample sample_segment(struct actor *a, uint32_t segment, uint64_t inc)
 {
 	const struct region *r = a->region;
-	uint32_t seen = 0, hot = 0, blocks = geo_blocks(&r->geo), step = blocks / RELINK_SAMPLE + 1;
-	for (uint32_t block = actor_random(a) % step; block < blocks; block += step) {
-		uint32_t starts = block_starts(r, segment, block, segword_inc(w));
-		if (starts == 0)
+	struct sample sample = { 0 };
+	uint32_t starts = 0, words = r->geo.start_words;
+	for (uint32_t word = 0; word < words; word++)
+		starts += (uint32_t)__builtin_popcountll(starts_of(r, segment, word, inc));
+	uint32_t step = starts / SAMPLE + 1, skip = actor_random(a) % step;
+	for (uint32_t word = 0; word < words; word++)
+		for (uint64_t bits = starts_of(r, segment, word, inc); bits != 0; bits &= bits - 1) {
+			uint64_t line = (uint64_t)word * STARTS_PER_WORD + (unsigned)__builtin_ctzll(bits);
+			if (skip-- != 0)
+				continue;
+			skip = step - 1;
+			sample_line(r, geo_place(&r->geo, segment, line * LINE_UNITS), inc, &sample);
+		}
+	return sample;
+}
+
+/* Would most of it survive? */
+static bool mostly_hot(struct actor *a, uint32_t segment, uint64_t w)
+{
+	struct sample s = sample_segment(a, segment, segword_inc(w));
+	return s.seen != 0 && s.hot * 100 >= s.seen * RELINK_PERCENT;
+}
+
+/* The emptiest of a few segments of main that are looked at, if enough of it is gone or expired to be worth a copy of the rest.
+ * Only of those with times to live: in others what is gone lets new entries in. */
+static uint32_t find_sparse(struct actor *a)
+{
+	const struct region *r = a->region;
+	uint32_t best = UINT32_MAX, best_percent = SPARSE_PERCENT;
+	for (unsigned looks = 0; looks < SPARSE_LOOKS; looks++) {
+		uint32_t segment = actor_random(a) % r->geo.segments;
+		uint64_t w = load_acquire(region_segword(r, segment));
+		if (segword_state(w) != SEGMENT_SEALED || segword_pool(w) != POOL_MAIN || segword_class(w) == 0)
 			continue;
-		uint64_t line = (uint64_t)block * BLOCK_LINES + (unsigned)__builtin_ctz(starts);
-		seen++;
-		hot += line_is_hot(r, geo_place(&r->geo, segment, line * LINE_UNITS), segword_inc(w));
+		struct sample s = sample_segment(a, segment, segword_inc(w));
+		if (s.seen < SPARSE_SEEN || s.good * 100 > s.seen * best_percent)
+			continue;
+		best = segment;
+		best_percent = s.good * 100 / s.seen;
 	}
-	return seen != 0 && hot * 100 >= seen * RELINK_PERCENT;
+	return best;
 }
 
 struct choice {
@@ -429,8 +476,8 @@ static bool limited_has_holes(const struct actor *a, const struct choice *c)
 	return c->limited_count > (bytes + bytes / 2) / (geo_units(&r->geo) * UNIT_BYTES) + r->geo.stripes + 2;
 }
 
-/* *compact: what is good of it stays. */
-static uint32_t choose(struct actor *a, bool live, bool *compact)
+/* *manner: COMPACT or SPARSE, if what is good of it stays. */
+static uint32_t choose(struct actor *a, bool live, uint64_t *manner)
 {
 	struct choice c = { .segment = { UINT32_MAX, UINT32_MAX }, .expired = UINT32_MAX, .limited = UINT32_MAX };
 	uint32_t n = a->region->geo.segments;
@@ -438,13 +485,19 @@ static uint32_t choose(struct actor *a, bool live, bool *compact)
 	for (uint32_t i = 0; i < n; i++)
 		consider(a, i, load_acquire(region_segword(a->region, i)), now, &c);
 	ghost_fit(a, n - n / SMALL_SHARE);
+	*manner = 0;
 	if (c.expired != UINT32_MAX)
 		return c.expired;
 	if (!live)
 		return UINT32_MAX;
-	*compact = limited_has_holes(a, &c);
-	if (*compact)
+	*manner = COMPACT;
+	if (limited_has_holes(a, &c))
 		return c.limited;
+	uint32_t sparse = find_sparse(a);
+	*manner = SPARSE;
+	if (sparse != UINT32_MAX)
+		return sparse;
+	*manner = 0;
 	bool small = c.count[POOL_SMALL] > n / SMALL_SHARE || c.segment[POOL_MAIN] == UINT32_MAX;
 	return c.segment[small ? POOL_SMALL : POOL_MAIN];
 }
@@ -452,8 +505,8 @@ static uint32_t choose(struct actor *a, bool live, bool *compact)
 /* SEALED → DRAINING of the next victim, with a new turn. */
 static bool begin(struct actor *a, bool live)
 {
-	bool compact = false;
-	uint32_t segment = choose(a, live, &compact);
+	uint64_t manner;
+	uint32_t segment = choose(a, live, &manner);
 	if (segment == UINT32_MAX)
 		return false;
 	struct word *word = region_segword(a->region, segment);
@@ -466,13 +519,13 @@ static bool begin(struct actor *a, bool live)
 	bool expired = all_expired(a->region, segment, w);
 	if (!expired && !live)
 		return true; /* chosen as expired: it has had a new entry since */
-	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(SEGWORD_RELINK | NO_SURVIVORS | COMPACT);
+	uint64_t next = segword_with_state(segword_with_next_turn(w), SEGMENT_DRAINING) & ~(SEGWORD_RELINK | NO_SURVIVORS | COMPACT | SPARSE);
 	/* A walk in place takes two turns: before they recur within this incarnation, the segment is emptied. */
 	bool turns_left = segword_turn(w) + 4 < UINT64_C(1) << SEGWORD_TURN_BITS;
 	if (!expired && a->pressed)
 		next |= NO_SURVIVORS;
-	else if (compact)
-		next |= COMPACT;
+	else if (!expired && manner != 0)
+		next |= manner;
 	else if (!expired && turns_left && segword_pool(w) == POOL_MAIN && mostly_hot(a, segment, w))
 		next |= SEGWORD_RELINK;
 	if (cas_seq_cst(word, w, next) && expired)

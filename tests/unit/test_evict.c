@@ -83,6 +83,51 @@ Test(evict, what_has_expired_goes_before_anything_that_lives)
 	cr_assert_gt(stat_now().segments_expired, 10);
 }
 
+/* Keys y0 .. of 300 bytes; every second lives for so long, the others are gone soon. */
+static void put_mixed(unsigned n, int64_t odd_ms, int64_t even_ms)
+{
+	char key[16], value[300] = { 0 };
+	for (unsigned i = 0; i < n; i++) {
+		int length = snprintf(key, sizeof key, "y%u", i);
+		ok(larder_set(cache, 0, key, (size_t)length, value, sizeof value, i % 2 ? odd_ms : even_ms));
+	}
+}
+
+static unsigned count_even(unsigned n)
+{
+	unsigned there = 0;
+	for (unsigned i = 0; i < n; i += 2) {
+		char key[16];
+		(void)snprintf(key, sizeof key, "y%u", i);
+		there += has_text(key) == LARDER_OK;
+	}
+	return there;
+}
+
+static unsigned timed_segments_of_main(void)
+{
+	unsigned n = 0;
+	for (uint32_t i = 0; i < cache->region.geo.segments; i++)
+		n += segword_pool(kit_segword(i)) == POOL_MAIN && segword_class(kit_segword(i)) != 0;
+	return n;
+}
+
+Test(evict, what_has_expired_among_what_lives_makes_room_and_the_rest_stays)
+{
+	const unsigned n = 500;
+	put_mixed(n, LARDER_TTL_NONE, LARDER_TTL_NONE);
+	(void)fill_percent("f", 110, 0); /* now they are ghosts */
+	put_mixed(n, 400, 9000);
+	unsigned before = timed_segments_of_main(), there = count_even(n);
+	cr_assert_gt(before, 20);
+	cr_assert_gt(there, n / 2 * 8 / 10);
+	sleep_ms(500);
+	(void)fill_percent("g", 80, 0);
+	unsigned after = timed_segments_of_main();
+	cr_assert_leq(after * 100, before * 75, "%u segments, and before %u", after, before);
+	cr_assert_geq(count_even(n) * 100, there * 95, "%u keys of %u", count_even(n), there);
+}
+
 /* New entries that earn their place in main at once, so many hundredths of the cache, in round `round`. */
 static void fill_main(unsigned round, unsigned percent)
 {
