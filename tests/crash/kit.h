@@ -34,7 +34,7 @@ void sleep_us(unsigned us);
 /* How long the thread's own call took, and whether anybody kept it waiting: it used the processor, or slept, for longer
  * than the limit.  Time in which it was merely not scheduled does not count. */
 struct stopwatch {
-	uint64_t wall_ns, cpu_ns;
+	uint64_t wall_ns, cpu_ns, queued_ns;
 	long sleeps;
 };
 #define STOPWATCH_LIMIT_NS UINT64_C(50000000)

@@ -129,7 +129,7 @@ struct scene {
 	bool sisters_flushed;
 	bool deleted[SCENE_BYSTANDERS]; /* by the witness, at this point */
 	bool filled;
-	uint64_t evictions;      /* for want of index, at preparation */
+	uint64_t evictions;      /* at preparation, and those that have excused a loss since */
 	uint32_t sequence;
 	const char *tag;         /* what is set carries, while it is prepared */
 	uint32_t grace_ms;
