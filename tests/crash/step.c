@@ -275,7 +275,7 @@ static void try_stretch(struct director *director, size_t first, size_t length)
 	for (unsigned i = 0; i < 2 && !found_enough(director); i++) {
 		bool met = try_point(director, modes[i], choose_point(director, first, length));
 
-		for (unsigned tries = 0; !met && tries < 6 && !director->all && director->trail.count > 0; tries++)
+		for (unsigned tries = 0; !met && tries < 40 && !director->all && director->trail.count > 0; tries++)
 			met = try_point(director, modes[i], choose_point(director, 1, director->trail.count));
 	}
 }
