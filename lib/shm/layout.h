@@ -263,7 +263,7 @@ struct shm_participant {
 	struct word versions;             /* last version number handed out; stored before use */
 	struct word pid;                  /* hints for people: process, and its command */
 	struct word command[2];
-	struct word flight;               /* registration 32, number 31, in progress 1: store/tiered_flight.h */
+	struct word flight;               /* registration 32, number 31, in progress 1: tier/flight.h */
 	_Alignas(LINE_BYTES) struct word counter[COUNTERS_MAX]; /* cumulative over all owners */
 };
 _Static_assert(sizeof(struct shm_participant) % LINE_BYTES == 0, "participants share no line");

@@ -14,7 +14,7 @@
 
 #include <larder/redis.h>
 
-#include "store/redis_breaker.h"
+#include "redis/breaker.h"
 
 static struct server server;
 static struct larder_store *near, *store;

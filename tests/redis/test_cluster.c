@@ -9,7 +9,7 @@
 
 #include <larder/redis.h>
 
-#include "store/redis_slots.h"
+#include "redis/slots.h"
 
 #define COUNT 300
 

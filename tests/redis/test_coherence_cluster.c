@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#include "store/redis_slots.h"
+#include "redis/slots.h"
 
 static struct cluster cluster;
 

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-#include "store/redis_key.h"
-#include "store/redis_slots.h"
-#include "store/redis_url.h"
+#include "redis/key.h"
+#include "redis/slots.h"
+#include "redis/url.h"
 
 static struct redis_url url;
 

@@ -121,8 +121,8 @@ def fragments_of_the_manual_compile_with_the_headers_that_their_pages_name():
 @test
 def every_setting_is_in_the_page_of_its_kind():
     for page, sources, least in (("larder.conf.5", ["manager/setup.c", "store/shm.c", "store/memory.c", "store/engine.h"], 14),
-                                 ("larder-migration.7", ["store/migrating.c"], 3), ("larder-redis.7", ["store/redis.c"], 20),
-                                 ("larder-tiered.7", ["store/tiered.c"], 19)):
+                                 ("larder-migration.7", ["store/migrating.c"], 3), ("larder-redis.7", ["redis/redis.c"], 20),
+                                 ("larder-tiered.7", ["tier/tiered.c"], 19)):
         keys = {key for source in sources for key in re.findall(r'\.key = "([a-z-]+)"', (SOURCE / "lib" / source).read_text())}
         assert len(keys) >= least, (page, keys)
         missing = {key for key in keys if not re.search(rf"(?<![\w-]){key}(?![\w-])", pages()[page])}

@@ -21,7 +21,7 @@
 
 #include <larder/tiered.h>
 
-#include "store/tiered_ear.h"
+#include "tier/ear.h"
 
 struct far_link {
 	struct word down;       /* every call fails with LARDER_UNREACHABLE, and no line can be opened */

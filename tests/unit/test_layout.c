@@ -9,7 +9,7 @@
 #include "shm/trace.h"
 #include "store/migration.h"
 #ifdef LARDER_REDIS
-#include "store/redis_node.h"
+#include "redis/node.h"
 #endif
 
 #define VERSION 6u

@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "store/redis_pool.h"
+#include "redis/pool.h"
 
 static struct seat_pool pool;
 static uint64_t given_when_taken;

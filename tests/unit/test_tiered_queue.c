@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
-#include "store/tiered_queue.h"
+#include "tier/queue.h"
 
 TestSuite(tiered_queue, .init = far_setup, .fini = far_teardown, .timeout = 60);
 
