@@ -148,7 +148,7 @@ struct larder_store_kind {
 	/* flags: enum larder_read_flags.  meta may be NULL. */
 	enum larder_status (*get)(void *self, const struct larder_store_key *key, uint32_t flags, struct larder_buffer *value,
 			struct larder_meta *meta);
-	/* options NULL: LARDER_SET with LARDER_TTL_DEFAULT.  result may be NULL. */
+	/* options NULL: LARDER_SET with LARDER_TTL_DEFAULT; else whole, of the library's size, whatever the caller's was.  result may be NULL. */
 	enum larder_status (*set)(void *self, const struct larder_store_key *key, const void *value, size_t value_bytes,
 			const struct larder_set_options *options, struct larder_result *result);
 	enum larder_status (*remove)(void *self, const struct larder_store_key *key);

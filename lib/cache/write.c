@@ -170,7 +170,7 @@ enum larder_status larder_cas(struct larder *cache, uint32_t ns, const void *key
 #define OPTIONS_SIZE_MAX 1024u
 
 /* The caller's struct may be older or newer than ours: what it lacks is 0, what we do not know must be. */
-static bool options_copy(struct larder_set_options *to, const struct larder_set_options *from)
+bool options_convert(struct larder_set_options *to, const struct larder_set_options *from)
 {
 	const unsigned char *bytes = (const unsigned char *)from;
 	if (from->size < OPTIONS_SIZE_MIN || from->size > OPTIONS_SIZE_MAX)
@@ -178,7 +178,9 @@ static bool options_copy(struct larder_set_options *to, const struct larder_set_
 	for (size_t i = sizeof *to; i < from->size; i++)
 		if (bytes[i] != 0)
 			return false;
+	*to = (struct larder_set_options)LARDER_SET_OPTIONS_INIT;
 	memcpy(to, from, from->size < sizeof *to ? from->size : sizeof *to);
+	to->size = sizeof *to;
 	return true;
 }
 
@@ -209,7 +211,7 @@ uint64_t extras_of_tags(const struct region *r, const char *const *names, uint32
 enum larder_status put_options(const struct larder *cache, const struct larder_set_options *given, struct put *put)
 {
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
-	if (given != NULL && (!options_copy(&o, given) || !options_valid(&o)))
+	if (given != NULL && (!options_convert(&o, given) || !options_valid(&o)))
 		return LARDER_INVALID;
 	if (o.mode == LARDER_CAS && !has_stamps(cache))
 		return LARDER_UNSUPPORTED;

@@ -4,6 +4,7 @@
 #define LARDER_CACHE_WRITE_H
 
 #include "cache/large.h"
+#include "cache/options.h"
 
 /* The beginning that all writing calls share; then the call must end with write_end(). */
 enum larder_status write_begin(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, int64_t ttl_ms,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/message.h"
+#include "cache/options.h"
 #include "cache/read.h"
 #include "manager/grace.h"
 #include "manager/log.h"
@@ -202,8 +203,11 @@ static __attribute__((noinline)) enum larder_status do_get(struct larder_handle 
 static __attribute__((noinline)) enum larder_status do_set(struct larder_handle *h, const struct larder_store_key *key, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
+	struct larder_set_options own;
 	struct call c;
 
+	if (unlikely(!options_whole(&own, &options)))
+		return LARDER_INVALID;
 	if (unlikely(!call_begin(h, &c)))
 		return no_store(h, OP_SET, key);
 	enum larder_status status = c.kind->set(c.self, key, value, value_bytes, options, result);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/message.h"
 #include "base/sync.h"
+#include "cache/options.h"
 #include "store/kinds.h"
 #include "store/settings.h"
 
@@ -246,8 +247,9 @@ enum larder_status larder_store_set(struct larder_store *store, const struct lar
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
 {
 	enum larder_status status = key_check(store, key);
+	struct larder_set_options own;
 
-	if (status || (value_bytes && !value))
+	if (status || (value_bytes && !value) || !options_whole(&own, &options))
 		return status ? status : LARDER_INVALID;
 	return store->kind->set(store->self, key, value, value_bytes, options, result);
 }
@@ -290,21 +292,23 @@ static enum larder_status write_one_by_one(struct larder_store *store, struct la
 {
 	for (size_t i = 0; i < count; i++)
 		writes[i].status = writes[i].remove ? store->kind->remove(store->self, &writes[i].key)
-				: store->kind->set(store->self, &writes[i].key, writes[i].value, writes[i].value_bytes,
-				writes[i].options, NULL);
+				: larder_store_set(store, &writes[i].key, writes[i].value, writes[i].value_bytes, writes[i].options, NULL);
 	return LARDER_OK;
 }
 
 enum larder_status larder_store_write_many(struct larder_store *store, struct larder_store_write *writes, size_t count)
 {
+	bool whole = true; /* kinds know options of our size alone */
+
 	if (!store || (count && !writes))
 		return LARDER_INVALID;
 	for (size_t i = 0; i < count; i++) {
 		enum larder_status status = key_check(store, &writes[i].key);
 		if (status || (!writes[i].remove && writes[i].value_bytes && !writes[i].value))
 			return status ? status : LARDER_INVALID;
+		whole &= writes[i].remove || !writes[i].options || writes[i].options->size == sizeof *writes[i].options;
 	}
-	return store->kind->write_many ? store->kind->write_many(store->self, writes, count)
+	return store->kind->write_many && whole ? store->kind->write_many(store->self, writes, count)
 			: write_one_by_one(store, writes, count);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The manager: stores by name, handles that outlive them, operations, what is configured, counted and told. */
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,28 @@ Test(manager, every_operation_reaches_the_store)
 	cr_assert_eq(larder_handle_clear(handle, true), LARDER_OK);
 	cr_assert_eq(larder_handle_get_with(handle, "i", 1, &value, LARDER_ALLOW_STALE, NULL), LARDER_STALE);
 	free(value.data);
+}
+
+Test(manager, options_of_an_older_caller_are_taken_as_far_as_they_go)
+{
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	struct larder_handle *tiered;
+	struct larder_manager *own;
+	struct larder_manager_options options = LARDER_MANAGER_OPTIONS_INIT;
+
+	options.text = "[store a]\nkind = memory\nbytes = 2m\n[store b]\nkind = memory\nbytes = 2m\n"
+			"[store t]\nkind = tiered\nnear = a\nfar = b\n";
+	options.file = "";
+	cr_assert_eq(larder_manager_open_with(&options, &own), LARDER_OK, "%s", larder_message());
+	cr_assert_eq(larder_manager_handle(own, "t", "n", &tiered), LARDER_OK);
+	memset((char *)&o + offsetof(struct larder_set_options, jitter_percent), 0xff,
+			sizeof o - offsetof(struct larder_set_options, jitter_percent));
+	o.size = offsetof(struct larder_set_options, jitter_percent);
+	cr_assert_eq(larder_handle_set_with(tiered, "k", 1, "v", 1, &o, NULL), LARDER_OK, "%s", larder_message());
+	cr_assert_eq(get(tiered, "k", "v"), LARDER_OK);
+	o.size = 1;
+	cr_assert_eq(larder_handle_set_with(tiered, "k", 1, "w", 1, &o, NULL), LARDER_INVALID);
+	larder_manager_close(&own);
 }
 
 Test(manager, a_key_with_colons_is_another_than_one_with_a_version)

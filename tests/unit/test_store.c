@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The store interface over the engine, kinds of the program's own, and references. */
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <larder/store.h>
@@ -148,10 +150,14 @@ static enum larder_status void_get(void *self, const struct larder_store_key *ke
 	return LARDER_MISS;
 }
 
+static struct larder_set_options seen;
+
 static enum larder_status void_set(void *self, const struct larder_store_key *key, const void *value, size_t value_bytes,
 		const struct larder_set_options *options, struct larder_result *result)
 {
-	(void)self, (void)key, (void)value, (void)value_bytes, (void)options, (void)result;
+	(void)self, (void)key, (void)value, (void)value_bytes, (void)result;
+	if (options)
+		seen = *options;
 	return LARDER_OK;
 }
 
@@ -167,8 +173,19 @@ static enum larder_status void_clear(void *self, const struct larder_name *ns, b
 	return LARDER_OK;
 }
 
+static bool many_asked;
+
+static enum larder_status void_write_many(void *self, struct larder_store_write *writes, size_t count)
+{
+	many_asked = true;
+	for (size_t i = 0; i < count; i++)
+		writes[i].status = void_set(self, &writes[i].key, writes[i].value, writes[i].value_bytes, writes[i].options, NULL);
+	return LARDER_OK;
+}
+
 static const struct larder_store_kind kind_void = { .size = sizeof kind_void, .name = "void", .open = void_open,
-	.close = void_close, .health = void_health, .get = void_get, .set = void_set, .remove = void_remove, .clear = void_clear };
+	.close = void_close, .health = void_health, .get = void_get, .set = void_set, .remove = void_remove, .clear = void_clear,
+	.write_many = void_write_many };
 
 Test(store, a_kind_of_the_programs_own_serves_and_is_closed_once)
 {
@@ -187,6 +204,50 @@ Test(store, a_kind_of_the_programs_own_serves_and_is_closed_once)
 	larder_store_release(&again);
 	cr_assert_eq(opened, 1);
 	cr_assert_eq(closed, 1);
+}
+
+/* Bytes of options at the end of a page, which nobody may read beyond. */
+static struct larder_set_options *options_of_size(size_t bytes)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	unsigned char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq((void *)two, MAP_FAILED);
+	cr_assert_eq(mprotect(two + page, page, PROT_NONE), 0);
+	struct larder_set_options *options = (void *)(two + page - bytes);
+	memcpy(options, &bytes, sizeof bytes); /* .size */
+	options->ttl_ms = 5000;
+	options->user_flags = 7;
+	return options;
+}
+
+Test(store, a_kind_sees_options_of_an_older_or_newer_caller_whole)
+{
+	struct larder_store_key key = key_in("", "k");
+	struct larder_set_options *older = options_of_size(offsetof(struct larder_set_options, jitter_percent));
+	struct larder_set_options *newer = options_of_size(sizeof *newer + 16), *none = options_of_size(sizeof *none);
+	struct larder_store_write writes[2] = { { .key = key, .value = "v", .value_bytes = 1, .options = older },
+		{ .key = key, .value = "w", .value_bytes = 1 } };
+	struct larder_store *mine;
+
+	(void)larder_kind_register(&kind_void);
+	cr_assert_eq(larder_store_open("void", NULL, 0, NULL, NULL, &mine), LARDER_OK);
+	cr_assert_eq(larder_store_set(mine, &key, "v", 1, older, NULL), LARDER_OK);
+	cr_assert(seen.size == sizeof seen && seen.ttl_ms == 5000 && seen.user_flags == 7 && !seen.tag_count && !seen.created_at_ms);
+	seen.size = 0;
+	cr_assert_eq(larder_store_write_many(mine, writes, 2), LARDER_OK);
+	cr_assert(seen.size == sizeof seen && !many_asked && !writes[0].status && !writes[1].status);
+	writes[0].options = none;
+	cr_assert_eq(larder_store_write_many(mine, writes, 2), LARDER_OK);
+	cr_assert(many_asked);
+	seen.size = 0;
+	cr_assert_eq(larder_store_set(mine, &key, "v", 1, newer, NULL), LARDER_OK);
+	cr_assert_eq(seen.size, sizeof seen);
+	((unsigned char *)newer)[sizeof *newer + 3] = 1; /* says what this library does not know */
+	cr_assert_eq(larder_store_set(mine, &key, "v", 1, newer, NULL), LARDER_INVALID);
+	none->size = 8;
+	cr_assert_eq(larder_store_set(mine, &key, "v", 1, none, NULL), LARDER_INVALID);
+	larder_store_release(&mine);
 }
 
 Test(store, a_kind_that_lacks_a_function_is_refused)

@@ -337,6 +337,31 @@ Test(tiered, what_depends_on_what_is_there_is_decided_far)
 	free(value.data);
 }
 
+/* It is shorter than ours: what lies behind it is somebody else's. */
+Test(tiered, an_older_callers_options_are_those_it_gave_in_every_mode)
+{
+	static const char *const modes[] = { "mode=write-through", "mode=write-around", "mode=write-behind" };
+	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
+	struct larder_buffer value = { .grow = true };
+	struct larder_meta meta;
+
+	o.ttl_ms = 500000;
+	o.user_flags = 7;
+	o.size = offsetof(struct larder_set_options, jitter_percent);
+	memset((char *)&o + o.size, 0xff, sizeof o - o.size);
+	for (int i = 0; i < 3; i++) {
+		TIER(modes[i]);
+		ok(larder_store_set(tier, K("k"), "v", 1, &o, NULL));
+		ok(larder_store_drain(tier, 5000));
+		ok(larder_store_get(far_beneath, K("k"), 0, &value, &meta));
+		cr_assert(meta.user_flags == 7 && meta.ttl_left_ms > 400000 && meta.ttl_left_ms <= 500000);
+		cr_assert_eq(load_acquire(&far_link->told_ms) >> 63, 0, "what lies behind the options was taken for a time");
+		ok(larder_store_delete(far_beneath, K("k")));
+		larder_store_release(&tier);
+	}
+	free(value.data);
+}
+
 Test(tiered, the_flags_that_a_tier_keeps_to_itself_are_refused)
 {
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
