@@ -90,7 +90,11 @@ enum larder_status manager_no_store(struct larder_manager *m, const char *name)
 		if (shelf_is_bound(shelf))
 			snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", shelf->name);
 	}
-	message_set("there is no store '%.64s'; known are: %s", name ? name : m->usual, *known ? known : "none");
+	if (name)
+		message_set("there is no store '%.64s'; known are: %s", name, *known ? known : "none");
+	else
+		message_set("no store is named, and '%.64s', which is meant then (default of [manager]), is none; known are: %s", m->usual,
+				*known ? known : "none");
 	return LARDER_NO_STORE;
 }
 

@@ -89,6 +89,17 @@ Test(manager, an_unknown_name_is_an_error_that_lists_the_known_ones)
 	cr_assert_null(larder_manager_store(manager, "nosuch"));
 }
 
+Test(manager, without_a_default_store_the_message_says_whose_it_is_to_name_one)
+{
+	struct larder_handle *none;
+
+	larder_manager_close(&manager);
+	open_text("[store other]\nkind = memory\nbytes = 2m\n");
+	cr_assert_eq(larder_manager_handle(manager, NULL, "n", &none), LARDER_NO_STORE);
+	const char *said = larder_message();
+	cr_assert(strstr(said, "no store is named") && strstr(said, "default of [manager]") && strstr(said, "are: other"), "%s", said);
+}
+
 Test(manager, a_handle_survives_its_store_and_meets_the_next_one)
 {
 	struct larder_store *fresh = memory();
