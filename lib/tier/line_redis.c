@@ -401,10 +401,11 @@ static void redis_line_identity(const struct larder_store *far, char *text, size
 {
 	const struct redis *redis = redis_of(far);
 	const struct redis_options *options = redis_options_of(redis);
+	const char *prefix = redis_prefix(redis);
 	char address[300];
 
 	url_show(&options->url.seeds[0], address, sizeof address);
-	snprintf(text, room, "redis %s %s", address, redis_prefix(redis));
+	snprintf(text, room, "redis %s%s%s", address, *prefix ? " " : "", prefix);
 }
 
 static void redis_line_share(struct larder_store *far, struct larder_store *near) { (void)redis_share(redis_of(far), near); }

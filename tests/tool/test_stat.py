@@ -131,7 +131,7 @@ def a_tier_and_its_redis_are_told_of_without_asking_them():
         with Worker(["tier", cache, redis.url()]):
             time.sleep(0.3)
             text = run("stat", cache).decode()
-            assert re.search(r"^tier before redis \S+ *: changes of others are heard \(pid \d+ listens\); 0 writes queued$", text, re.M), text
+            assert re.search(r"^tier before redis \S+: changes of others are heard \(pid \d+ listens\); 0 writes queued$", text, re.M), text
             assert re.search(r"^redis \S+: breaker closed", text, re.M) and "\n0 dirty entries" in text, text
             found = metrics(cache)
             assert {metric["name"] for metric in found} >= set(remote_names()), set(remote_names()) - {metric["name"] for metric in found}
