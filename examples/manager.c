@@ -57,6 +57,8 @@ int main(int count, char **arguments)
 	struct larder_buffer value = { .grow = true };
 	int rendered = 0;
 
+	if (count > 2 || (count == 2 && arguments[1][0] == '-'))
+		errx(2, "usage: manager [CONFIGURATION], a file as in larder.conf(5)");
 	options.text = count > 1 ? NULL : usual;
 	options.file = count > 1 ? arguments[1] : NULL;
 	must(larder_manager_open_with(&options, &manager), "open");

@@ -241,7 +241,7 @@ int main(int argc, char **argv)
 	struct larder_migration_info info = { 0 };
 
 	if (argc != 4)
-		errx(2, "usage: migrate SERVER CACHE SECONDS");
+		errx(2, "usage: migrate SERVER CACHE SECONDS, as in 127.0.0.1:11211 sessions 60");
 	struct larder_store *sessions = open_sessions(argv[1], argv[2]);
 	struct larder *cache = larder_store_cache(sessions);
 	for (time_t end = time(NULL) + atoi(argv[3]); time(NULL) < end; turn++)
