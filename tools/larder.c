@@ -21,7 +21,7 @@ static const struct command *const commands[] = {
 };
 static const size_t command_count = sizeof commands / sizeof commands[0];
 
-const struct command *command_find(const char *name)
+static const struct command *command_find(const char *name)
 {
 	for (size_t i = 0; i < command_count; i++)
 		if (!strcmp(commands[i]->name, name))

@@ -31,7 +31,7 @@ static size_t utf8_sequence(const unsigned char *data, size_t count)
 	return point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000) ? 0 : length;
 }
 
-bool bytes_are_text(struct bytes bytes)
+static bool bytes_are_text(struct bytes bytes)
 {
 	for (size_t i = 0, length; i < bytes.count; i += length) {
 		length = utf8_sequence(bytes.data + i, bytes.count - i);

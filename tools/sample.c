@@ -243,14 +243,6 @@ void sample_each_labelled(const struct sample *sample, const struct sample_filte
 #undef LARDER_METRIC
 }
 
-const char *sample_label(const struct sample_value *value, const char *name)
-{
-	for (unsigned i = 0; i < value->label_count; i++)
-		if (strcmp(value->labels[i].name, name) == 0)
-			return value->labels[i].value;
-	return NULL;
-}
-
 /* ---- Comparing --------------------------------------------------------------------------------------------------- */
 
 struct search {

@@ -63,8 +63,6 @@ struct sample_value {
 	struct larder_label labels[LARDER_LABELS_MAX + 4];
 	unsigned label_count;
 };
-/* The value of a label, or NULL. */
-const char *sample_label(const struct sample_value *value, const char *name);
 
 /* What is wanted of a sample; NULL: anything.  Globs, see fnmatch(3). */
 struct sample_filter {

@@ -76,7 +76,6 @@ struct bytes {
 /* ---- larder.c ---- */
 
 extern const struct command *tool_command; /* the subcommand under way, for messages */
-const struct command *command_find(const char *name);
 void command_usage(const struct command *command, FILE *out);
 
 /* ---- larder_options.c: reading the command line ---- */
@@ -156,7 +155,6 @@ int report_cache(enum larder_status status);
 
 #define TEXT_MAX 40 /* bytes that any text_...() needs */
 
-bool bytes_are_text(struct bytes bytes);           /* UTF-8 */
 void print_bytes(FILE *out, struct bytes bytes, bool hex); /* never sends a control character to a terminal */
 void print_name(FILE *out, const char *namespace_name);     /* "(default)" for the one without */
 const char *plural(uint64_t count, const char *one, const char *many); /* one of the two */

@@ -46,7 +46,8 @@ static bool fits(const struct larder *cache, const struct put *put, uint64_t byt
 	return put->key.bytes + bytes <= cache->contiguous_bytes;
 }
 
-enum larder_status set_value(struct larder *cache, struct actor *a, struct put *put, const void *value, size_t bytes)
+/* put_run() for a value of any size. */
+static enum larder_status set_value(struct larder *cache, struct actor *a, struct put *put, const void *value, size_t bytes)
 {
 	if (unlikely(!fits(cache, put, bytes)))
 		return large_put(cache, a, put, value, bytes);

@@ -13,8 +13,6 @@ enum larder_status write_end(struct larder *cache, struct actor *a, struct put *
 
 /* A put as the caller's options describe it (NULL: a plain set): LARDER_OK, LARDER_INVALID, LARDER_UNSUPPORTED. */
 enum larder_status put_options(const struct larder *cache, const struct larder_set_options *options, struct put *put);
-/* put_run() for a value of any size. */
-enum larder_status set_value(struct larder *cache, struct actor *a, struct put *put, const void *value, size_t bytes);
 /* A whole call: begins, sets, ends.  put->decide: put_by_mode() unless it is set. */
 enum larder_status set_call(struct larder *cache, uint32_t ns, const void *key, size_t key_bytes, const void *value,
 		size_t value_bytes, struct put *put);

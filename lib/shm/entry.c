@@ -49,6 +49,22 @@ static cold unsigned char *write_extras(unsigned char *p, const struct draft *d)
 	return p;
 }
 
+/* The extras, and the words that follow them, are among what is behind it. */
+static inline uint32_t checksum_offset(uint32_t fields) { return entry_fixed_bytes(fields & ~(uint32_t)FIELD_EXTRAS) - 8; }
+
+static uint64_t entry_checksum(const struct entry *e)
+{
+	uint32_t fields = head_fields(e->head);
+	const unsigned char *whole = (const unsigned char *)e->shm;
+	uint32_t sum_off = checksum_offset(fields);
+	uint64_t seed = head_make(0, ENTRY_UNBORN, fields, e->key_bytes, e->value_bytes);
+	uint64_t fixed = hash_bytes(whole + 8, sum_off - 8, seed);
+	const unsigned char *rest = whole + sum_off + 8;
+	if (head_kind(e->head) == KIND_COUNTER) /* its cell changes in place */
+		return hash_bytes(rest, (size_t)(e->key + e->key_bytes - rest), fixed);
+	return hash_bytes(rest, (size_t)(e->value + e->value_bytes - rest), fixed);
+}
+
 uint64_t entry_write(struct shm_entry *shm, const struct draft *d, uint64_t reuse)
 {
 	unsigned char *p = shm->body;
@@ -84,22 +100,6 @@ uint64_t entry_write(struct shm_entry *shm, const struct draft *d, uint64_t reus
 		bytes_store64(sum, entry_checksum(&e));
 	}
 	return head;
-}
-
-/* The extras, and the words that follow them, are among what is behind it. */
-static inline uint32_t checksum_offset(uint32_t fields) { return entry_fixed_bytes(fields & ~(uint32_t)FIELD_EXTRAS) - 8; }
-
-uint64_t entry_checksum(const struct entry *e)
-{
-	uint32_t fields = head_fields(e->head);
-	const unsigned char *whole = (const unsigned char *)e->shm;
-	uint32_t sum_off = checksum_offset(fields);
-	uint64_t seed = head_make(0, ENTRY_UNBORN, fields, e->key_bytes, e->value_bytes);
-	uint64_t fixed = hash_bytes(whole + 8, sum_off - 8, seed);
-	const unsigned char *rest = whole + sum_off + 8;
-	if (head_kind(e->head) == KIND_COUNTER) /* its cell changes in place */
-		return hash_bytes(rest, (size_t)(e->key + e->key_bytes - rest), fixed);
-	return hash_bytes(rest, (size_t)(e->value + e->value_bytes - rest), fixed);
 }
 
 bool entry_checksum_good(const struct entry *e)

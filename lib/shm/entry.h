@@ -345,8 +345,7 @@ static inline uint64_t draft_end(const struct draft *d)
 
 /* Writes all but the head at shm; the head that belongs to it is returned without its status. */
 uint64_t entry_write(struct shm_entry *shm, const struct draft *d, uint64_t reuse);
-/* Checksum of all that does not change in the entry's life. */
-uint64_t entry_checksum(const struct entry *e);
+/* Of all that does not change in the entry's life; true where there is none. */
 bool entry_checksum_good(const struct entry *e);
 /* FREEZE: from here on no increment counts in the cell; returns its number's bits.  Never thawed: the counter is moved. */
 uint64_t cell_freeze(struct word *cell);

@@ -463,7 +463,6 @@ static inline uint32_t geo_tick_shift(const struct shm_geometry *g)
 }
 static inline uint32_t geo_blocks(const struct shm_geometry *g) { return (uint32_t)(geo_units(g) / BLOCK_UNITS); }
 static inline uint64_t geo_places(const struct shm_geometry *g) { return g->segments * geo_units(g); }
-static inline uint32_t geo_segment(const struct shm_geometry *g, uint64_t place) { return (uint32_t)(place >> (g->segment_shift - UNIT_SHIFT)); }
 static inline uint64_t geo_place(const struct shm_geometry *g, uint32_t segment, uint64_t unit)
 {
 	return ((uint64_t)segment << (g->segment_shift - UNIT_SHIFT)) + unit;

@@ -46,8 +46,7 @@ static inline uint32_t retire_size(uint32_t units)
 	uint32_t log = 31 - (uint32_t)__builtin_clz(units);
 	return SIZES_EXACT + (log - 6) * 8 + (units >> (log - 3) & 7);
 }
-static inline uint32_t retire_chain_of(uint32_t size, uint32_t kind) { return (size + (kind << 5) + (kind >> 15 << 8)) & (READY_CHAINS - 1); }
-static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return retire_chain_of(retire_size(units), kind); }
+static inline uint32_t retire_chain(uint32_t units, uint32_t kind) { return (retire_size(units) + (kind << 5) + (kind >> 15 << 8)) & (READY_CHAINS - 1); }
 /* A ready place of at least these units and of this kind, FRESH or not, in an open segment not older than age_max seals. */
 bool retire_fit(struct actor *a, uint32_t units, uint16_t kind, uint32_t age_max, struct retired *place);
 /* Its lines, if they are not more than three. */

@@ -266,7 +266,7 @@ static inline void kit_piece(const char *text, uint32_t number, void (*on_piece)
 static inline void kit_piece_evicted(struct actor *a, struct found *f) { cr_assert(index_remove(a, f, COUNTER_evictions_small)); }
 
 /* The segment that the key's entry lies in, and its word. */
-static inline uint32_t kit_segment(const char *text) { return geo_segment(&cache->region.geo, slot_place(kit_slot(text))); }
+static inline uint32_t kit_segment(const char *text) { return region_segment_of(&cache->region, slot_place(kit_slot(text))); }
 static inline uint64_t kit_segword(uint32_t segment) { return load_acquire(region_segword(&cache->region, segment)); }
 
 /* Keys of the same probe can be found by trying: the next number whose key has the home of this one, and its overflow lines. */

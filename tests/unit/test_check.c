@@ -117,7 +117,7 @@ Test(check, an_entry_whose_start_is_not_noted_is_found)
 	ok(put_text("key", "value"));
 	uint64_t place = slot_place(kit_slot("key"));
 	uint64_t line = (place & (geo_units(&cache->region.geo) - 1)) / LINE_UNITS;
-	store_release(&region_starts(&cache->region, geo_segment(&cache->region.geo, place))[line / STARTS_PER_WORD], 0);
+	store_release(&region_starts(&cache->region, region_segment_of(&cache->region, place))[line / STARTS_PER_WORD], 0);
 	expect("is not noted");
 }
 
