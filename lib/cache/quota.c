@@ -88,10 +88,9 @@ static bool hand_group(struct actor *a, struct hand *h, struct shm_group *g)
 /* What all participants have done so far, but for reading. */
 static uint64_t work_done(const struct region *r)
 {
-	uint64_t sum = 0, used = load_acquire(&region_super(r)->participants_used);
-	for (uint32_t p = 0; p < used && p < r->geo.participants; p++)
-		for (unsigned c = 0; c < COUNTERS; c++)
-			sum += c == COUNTER_hits || c == COUNTER_misses ? 0 : load_hint(&region_participant(r, p)->counter[c]);
+	uint64_t sum = 0;
+	for (unsigned c = 0; c < COUNTERS; c++)
+		sum += c == COUNTER_hits || c == COUNTER_misses ? 0 : counter_sum(r, c);
 	return sum;
 }
 

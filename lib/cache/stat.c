@@ -57,14 +57,6 @@ enum larder_status larder_participant(struct larder *cache, uint32_t slot, struc
 	return LARDER_OK;
 }
 
-static uint64_t counter_sum(const struct region *r, enum counter which)
-{
-	uint64_t sum = 0, used = load_acquire(&region_super(r)->participants_used);
-	for (uint32_t i = 0; i < r->geo.participants && i < used; i++)
-		sum += load_hint(&region_participant(r, i)->counter[which]);
-	return sum;
-}
-
 static void sum_namespaces(const struct region *r, struct larder_stat *stat)
 {
 	uint64_t entries = 0, bytes = 0; /* they may be damaged: no sum of theirs is undefined */
@@ -173,9 +165,9 @@ static void read_segments(const struct region *r, struct larder_stat *stat)
 
 static void read_participants(struct region *r, struct larder_stat *stat)
 {
-	uint64_t used = load_acquire(&region_super(r)->participants_used);
+	uint32_t used = region_participants_used(r);
 	stat->participants_alive = 0;
-	for (uint32_t i = 0; i < r->geo.participants && i < used; i++)
+	for (uint32_t i = 0; i < used; i++)
 		stat->participants_alive += participant_alive(r, i);
 }
 

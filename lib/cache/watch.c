@@ -32,18 +32,6 @@ static uint64_t stored_bytes(const struct region *r, uint32_t ns, size_t key_byt
 	return (fields + key_bytes + value_bytes + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
 }
 
-static void mark_part(const struct region *r)
-{
-	uint64_t hits = 0, misses = 0, used = load_acquire(&region_super(r)->participants_used);
-
-	for (uint32_t i = 0; i < r->geo.participants && i < used; i++) {
-		const struct shm_participant *p = region_participant(r, i);
-		hits += load_hint(&p->counter[COUNTER_hits]);
-		misses += load_hint(&p->counter[COUNTER_misses]);
-	}
-	trace_mark(r, hits, misses);
-}
-
 static void note_access(struct actor *a, const struct trace_note *note)
 {
 	const struct region *r = a->region;
@@ -53,7 +41,7 @@ static void note_access(struct actor *a, const struct trace_note *note)
 		return;
 	look_at_sample(a);
 	if (mark)
-		mark_part(r);
+		trace_mark(r, counter_sum(r, COUNTER_hits), counter_sum(r, COUNTER_misses));
 }
 
 static void sample_hot(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes)

@@ -46,6 +46,16 @@ struct actor {
 #endif
 #define count(a, name, n) count_by((a)->self, name, n)
 
+/* Of all participants that ever were, in no one moment. */
+static inline uint64_t counter_sum(const struct region *r, enum counter which)
+{
+	uint64_t sum = 0;
+	uint32_t used = region_participants_used(r);
+	for (uint32_t i = 0; i < used; i++)
+		sum += load_hint(&region_participant(r, i)->counter[which]);
+	return sum;
+}
+
 /* A call gives up after this many tries: each of them means that another one's change went through meanwhile. */
 #define TRIES_MAX (1u << 16)
 static inline bool actor_retries(struct actor *a) { return likely(++a->tries < TRIES_MAX); }

@@ -7,12 +7,6 @@
 
 #include <stdlib.h>
 
-static uint32_t participants_used(const struct region *r)
-{
-	uint64_t used = load_seq_cst(&region_super(r)->participants_used);
-	return used < r->geo.participants ? (uint32_t)used : r->geo.participants;
-}
-
 /* HAZARD (acquire): pairs with hazard_name(); RETIRE (acquire): pairs with hazard_clear(). */
 static inline uint64_t named(const struct word *hazard) { return load_seq_cst(hazard); }
 
@@ -46,7 +40,7 @@ static bool stands(struct actor *a, uint32_t slot, bool ask)
 
 bool hazard_in_segment(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker)
 {
-	uint32_t used = participants_used(a->region);
+	uint32_t used = region_participants_used(a->region);
 	for (uint32_t i = 0; i < used; i++)
 		if (unlikely(participant_in_segment(a->region, region_participant(a->region, i), segment)) && stands(a, i, ask)) {
 			*blocker = i;
@@ -57,7 +51,7 @@ bool hazard_in_segment(struct actor *a, uint32_t segment, bool ask, uint32_t *bl
 
 bool hazard_writer(struct actor *a, uint32_t segment, bool ask, uint32_t *blocker)
 {
-	uint32_t used = participants_used(a->region);
+	uint32_t used = region_participants_used(a->region);
 	for (uint32_t i = 0; i < used; i++)
 		if (named(&region_participant(a->region, i)->hazard[HAZARD_SEGMENT]) == segment + UINT64_C(1) && stands(a, i, ask)) {
 			*blocker = i;
@@ -87,7 +81,7 @@ static int by_value(const void *x, const void *y)
 
 uint32_t hazard_collect(struct actor *a, uint64_t *out, uint32_t max)
 {
-	uint32_t used = participants_used(a->region), n = 0;
+	uint32_t used = region_participants_used(a->region), n = 0;
 	for (uint32_t i = 0; i < used; i++) {
 		const struct shm_participant *p = region_participant(a->region, i);
 		n = collect(p->hazard, HAZARD_SEGMENT, out, n, max);

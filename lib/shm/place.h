@@ -166,7 +166,7 @@ static inline void room_seal_entry(struct actor *a, struct room *room, uint64_t 
 	/* PUBLISH (release): all bytes of the entry are written before its head, and that before the slot that reveals it. */
 	store_release(&room->shm->head, head);
 	if (!room->reused && !room->written)
-		segment_note_start(r, room->segment, room->place.inc, room->place.place & (geo_units(&r->geo) - 1));
+		segment_note_start(r, room->segment, room->place.inc, region_unit_of(r, room->place.place));
 	room->written = true;
 }
 /* The writer hazard ends; the entry is published. */

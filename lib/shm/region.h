@@ -59,6 +59,12 @@ static inline struct shm_participant *region_participant(const struct region *r,
 {
 	return (struct shm_participant *)region_at(r, r->geo.participants_off) + slot;
 }
+/* Slots below this have been taken at some time, the others never. */
+static inline uint32_t region_participants_used(const struct region *r)
+{
+	uint64_t used = load_seq_cst(&region_super(r)->participants_used);
+	return used < r->geo.participants ? (uint32_t)used : r->geo.participants;
+}
 static inline struct shm_namespace *region_namespace(const struct region *r, uint32_t ns)
 {
 	return r->namespaces + ns;
