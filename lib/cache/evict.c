@@ -99,19 +99,24 @@ static bool settle_undecided(struct actor *a, struct survivor *s)
 	return false;
 }
 
+/* In a segment that is emptied for the sake of its holes: of namespaces with a quota, or where much has expired. */
+static bool stays_good(const struct region *r, const struct survivor *s, uint64_t segword)
+{
+	return segword & SPARSE
+			|| (segword & COMPACT && load_hint(&region_namespace(r, entry_namespace(&s->entry))->quota) != 0);
+}
+
 static void judge(struct actor *a, struct survivor *s, uint64_t segword)
 {
 	enum life life = entry_life(a->region, &s->entry);
 	uint8_t used = frequency_of(s->frequency);
-	if (life == LIFE_EXPIRED || life == LIFE_FLUSHED) {
+	if (life_is_over(life)) {
 		drop(a, s, life == LIFE_EXPIRED ? COUNTER_expirations : COUNTER_flushed);
 	} else if (segword & NO_SURVIVORS) {
 		drop(a, s, COUNTER_evictions_need);
 	} else if (namespace_exceeds(a->region, entry_namespace(&s->entry))) {
 		drop(a, s, COUNTER_evictions_quota);
-	} else if (segword & COMPACT && load_hint(&region_namespace(a->region, entry_namespace(&s->entry))->quota) != 0) {
-		copy_to_main(a, s, segword_class(segword), used);
-	} else if (segword & SPARSE) {
+	} else if (stays_good(a->region, s, segword)) {
 		copy_to_main(a, s, segword_class(segword), used);
 	} else if (segword_pool(segword) == POOL_SMALL) {
 		if (used >= PROMOTE_HITS) {
