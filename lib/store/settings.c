@@ -187,6 +187,8 @@ static enum larder_status check_value(const struct settings_rules *rules, const 
 	return LARDER_OK;
 }
 
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 /* Fewest letters to be put in, left out, replaced or swapped with the next one that make one word of the other (Damerau, 1964);
  * WORD_BYTES for words that are longer than that. */
 static size_t misspelling(const char *a, const char *b)
@@ -195,20 +197,15 @@ static size_t misspelling(const char *a, const char *b)
 
 	if (m > WORD_BYTES || n > WORD_BYTES)
 		return WORD_BYTES;
-	for (size_t i = 0; i <= m; i++) {
+	for (size_t j = 0; j <= n; j++)
+		rows[0][j] = j;
+	for (size_t i = 1; i <= m; i++) {
 		size_t *now = rows[i % 3], *before = rows[(i + 2) % 3], *swapped = rows[(i + 1) % 3];
 		now[0] = i;
 		for (size_t j = 1; j <= n; j++) {
-			if (!i) {
-				now[j] = j;
-				continue;
-			}
-			size_t best = before[j - 1] + (a[i - 1] != b[j - 1]);
-			best = before[j] + 1 < best ? before[j] + 1 : best;
-			best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && swapped[j - 2] + 1 < best)
-				best = swapped[j - 2] + 1;
-			now[j] = best;
+			now[j] = least(before[j - 1] + (a[i - 1] != b[j - 1]), least(before[j], now[j - 1]) + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				now[j] = least(now[j], swapped[j - 2] + 1);
 		}
 	}
 	return rows[m % 3][n];
