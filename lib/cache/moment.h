@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Time inside the cache: milliseconds since its epoch by the monotonic clock, 40 bits of them, 0 standing for "never".
- * Only an entry with a time to live reads a clock: the coarse one, and the precise one close to its expiry.
+ * A get reads a clock only for an entry with a time to live: the coarse one, where this thread has not done so just now, and the
+ * precise one close to its expiry.
  */
 #ifndef LARDER_CACHE_MOMENT_H
 #define LARDER_CACHE_MOMENT_H
