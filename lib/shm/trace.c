@@ -136,6 +136,8 @@ static bool note_fill(struct trace_batch *batch, uint64_t word)
 
 bool trace_note(const struct region *r, struct trace_batch *batch, const struct trace_note *note, uint64_t moment, bool *mark)
 {
+	if (r->geo.trace_words == 0) /* a hash of 0 passes the mask that none should */
+		return false;
 	uint64_t word = note->hash >> KEY_SHIFT << KEY_SHIFT | (uint64_t)note->ns << NS_SHIFT
 			| (uint64_t)trace_size_class(note->bytes) << CLASS_SHIFT | (uint64_t)trace_size_class(note->ttl_ms) << TTL_SHIFT
 			| (uint64_t)note->kind;

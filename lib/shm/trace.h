@@ -36,7 +36,7 @@ struct trace_batch {
 	uint64_t word[TRACE_BATCH];
 };
 
-/* Keys with (hash & mask) == 0 are traced; a mask that no hash passes where there is no ring. */
+/* Keys with (hash & mask) == 0 are traced; a mask that no hash but 0 passes where there is no ring. */
 uint64_t trace_mask(const struct region *r, unsigned thinning);
 /* Bits that are in every such mask. */
 uint64_t trace_mask_of_all(const struct region *r);

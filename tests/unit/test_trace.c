@@ -367,3 +367,18 @@ Test(trace, a_small_cache_has_none, .init = kit_open)
 	cr_assert(info.capacity == 0 && info.accesses == 0);
 	cr_assert_eq(read_all(&cursor), 0);
 }
+
+/* Zero passes every mask; who knows the seed can make such keys. */
+Test(trace, a_key_whose_hash_is_0_is_no_sample_where_there_is_no_ring, .init = kit_open, .fini = kit_close)
+{
+	char key[10] = "........k";
+	uint64_t first = hash_flip_first(cache->region.geo.hash_seed);
+	memcpy(key, &first, sizeof first);
+	cr_assert_eq(cache->region.geo.trace_words, 0);
+	cr_assert_eq(hash_short(key, sizeof key, cache->region.geo.hash_seed), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		ok(larder_set(cache, 0, key, sizeof key, "value", 5, 0));
+		ok(larder_get(cache, 0, key, sizeof key, NULL, 0, NULL) == LARDER_SHORT ? LARDER_OK : LARDER_MISS);
+		ok(larder_delete(cache, 0, key, sizeof key));
+	}
+}
