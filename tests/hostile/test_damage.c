@@ -9,6 +9,8 @@
 #include "../unit/kit.h"
 
 #include "base/chance.h"
+#include "larder/monitor.h"
+#include "larder/policy.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -70,6 +72,8 @@ static struct larder *open_guarded(uint32_t flags)
 static void open_all(uint32_t create_flags)
 {
 	struct larder_options o = kit_options(UINT64_C(1) << 20, create_flags);
+	o.instrument_bytes = 64 << 10; /* all of them, the ring of the trace, too */
+	o.entry_bytes = 1000;
 	kit_damaged = true;
 	kit_open_with(&o);
 	for (unsigned i = 0; i < HANDLES; i++)
@@ -90,7 +94,8 @@ static void close_all(void)
 
 /* ---- Values that tell whether they are whole ------------------------------------------------------------------------------ */
 
-static size_t key_of(char key[16], uint64_t number) { return (size_t)snprintf(key, 16, "key%lu", (unsigned long)number); }
+/* Every other one so long that it goes the plain ways. */
+static size_t key_of(char key[16], uint64_t number) { return (size_t)snprintf(key, 16, number % 2 ? "key%06lu" : "key%lu", (unsigned long)number); }
 
 /* Eight bytes of key and size, then a pattern of them. */
 static void value_make(unsigned char *to, uint64_t key, size_t bytes)
@@ -175,6 +180,27 @@ static bool visit(const struct larder_entry *e, void *arg)
 	return true;
 }
 
+static bool visit_metric(const struct larder_metric *metric, void *arg)
+{
+	(void)arg;
+	return strlen(metric->operation) <= LARDER_LABEL_BYTES_MAX;
+}
+
+static void look_at_instruments(struct larder *c)
+{
+	static struct larder_access access[4096];
+	struct larder_hot_key hot[64];
+	struct larder_trace_info info;
+	uint64_t cursor = chance(2) ? 0 : chance(UINT64_MAX);
+	size_t n = 0;
+	known(larder_trace_info(c, &info));
+	known(larder_trace_read(c, &cursor, access, sizeof access / sizeof *access, &n));
+	cr_assert_leq(n, sizeof access / sizeof *access);
+	known(larder_hot_keys(c, hot, sizeof hot / sizeof *hot, &n));
+	cr_assert_leq(n, sizeof hot / sizeof *hot);
+	known(larder_metrics(c, visit_metric, NULL));
+}
+
 static uint64_t noticed; /* faults found by checks: damage that nobody could notice would test nothing */
 
 static void look_from_outside(struct larder *c)
@@ -191,17 +217,20 @@ static void look_from_outside(struct larder *c)
 		known(larder_namespace_info(c, i, &space));
 	}
 	known(larder_check(c, NULL, NULL, &faults));
+	look_at_instruments(c);
 	noticed += faults + stat.damage + stat.checksum_errors;
 	known(larder_iterate(c, LARDER_ALL_NAMESPACES, NULL, 0, LARDER_ITERATE_VALUES | LARDER_ITERATE_STALE, visit, NULL));
 }
+
+static const char *const tags[2] = { "red", "blue" };
 
 static void change_once(struct larder *c, uint64_t number, const char *key, size_t n)
 {
 	static _Thread_local unsigned char value[LARGE_BYTES], old[LARGE_BYTES];
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
 	struct larder_result result;
-	size_t bytes = chance(30) == 0 ? LARGE_BYTES : 8 + chance(VALUE_MAX - 8), length = 0;
-	int64_t ttl_ms = chance(3) ? LARDER_TTL_NONE : chance(2) ? LARDER_TTL_KEEP : (int64_t)chance(50) + 1;
+	size_t bytes = chance(30) == 0 ? LARGE_BYTES : chance(2) ? 100 : 8 + chance(VALUE_MAX - 8), length = 0;
+	int64_t ttl_ms = chance(3) ? LARDER_TTL_NONE : chance(2) ? LARDER_TTL_KEEP : chance(2) ? 60000 : (int64_t)chance(50) + 1;
 	enum larder_status status;
 	value_make(value, number, bytes);
 	switch (chance(8)) {
@@ -209,6 +238,9 @@ static void change_once(struct larder *c, uint64_t number, const char *key, size
 		o.mode = (enum larder_set_mode)chance(checked ? 4 : 3);
 		o.flags = (uint32_t)chance(4);
 		o.user_flags = (uint32_t)chance(2);
+		o.grace_ms = (uint32_t)chance(2) * 100;
+		o.tag_count = (uint32_t)chance(3);
+		o.tags = tags;
 		o.ttl_ms = ttl_ms;
 		known(larder_set_with(c, 0, key, n, value, bytes, &o, &result));
 		break;
@@ -227,6 +259,26 @@ static void change_once(struct larder *c, uint64_t number, const char *key, size
 	}
 }
 
+/* A lease is taken and ended, or left to its end. */
+static void lease_once(struct larder *c, uint64_t number, const char *key, size_t n)
+{
+	static _Thread_local unsigned char value[LARGE_BYTES], old[LARGE_BYTES];
+	struct larder_lease_options o = LARDER_LEASE_OPTIONS_INIT;
+	struct larder_lease lease;
+	size_t length = 0;
+	o.hold_ms = 20;
+	o.flags = chance(2) ? LARDER_ALLOW_STALE : 0;
+	enum larder_status status = larder_lease(c, 0, key, n, &o, old, sizeof old, &length, &lease);
+	judge(status, number, old, length);
+	if (!lease.held)
+		return;
+	value_make(value, number, 100);
+	if (chance(3) != 0)
+		known(larder_lease_set(c, 0, key, n, value, 100, NULL, lease.token, NULL));
+	else if (chance(2))
+		known(larder_lease_release(c, 0, key, n, lease.token));
+}
+
 /* Keys whose values tell nothing: counters and logs. */
 static void change_others(struct larder *c)
 {
@@ -237,6 +289,8 @@ static void change_others(struct larder *c)
 	known(larder_append(c, 0, name, (size_t)n, "x", 1));
 	if (chance(40) == 0)
 		known(larder_maintain(c, 1 << 16, NULL));
+	if (chance(40) == 0)
+		known(larder_tag_invalidate(c, tags[chance(2)]));
 	if (chance(200) == 0) {
 		known(chance(2) ? larder_flush(c, 0) : larder_flush_soft(c, 0));
 		(void)snprintf(name, sizeof name, "space%lu", (unsigned long)chance(30));
@@ -253,7 +307,10 @@ static void operate_once(struct larder *c)
 	uint64_t number = chance(KEYS);
 	size_t n = key_of(key, number), bytes = 0;
 	enum larder_status status;
-	switch (chance(8)) {
+	switch (chance(9)) {
+	case 8:
+		lease_once(c, number, key, n);
+		break;
 	case 0:
 		status = larder_get_with(c, 0, key, n, value, sizeof value, &bytes, LARDER_ALLOW_STALE, &meta);
 		judge(status, number, value, bytes);
@@ -297,13 +354,15 @@ static void operate(unsigned times)
 struct area { const char *name; uint64_t off, bytes; };
 
 /* Every region; of the superblock, what follows the geometry and the word that says whether the cache is alive. */
-static unsigned areas(struct area out[10])
+#define AREAS 11u
+static unsigned areas(struct area out[AREAS])
 {
 	const struct shm_geometry *g = &cache->region.geo;
 	const struct area all[] = { { "superblock", offsetof(struct shm_super, pressure), sizeof(struct shm_super) - offsetof(struct shm_super, pressure) },
 		{ "geometry", 0, offsetof(struct shm_super, state) },
 		{ "participants", g->participants_off, g->participants * sizeof(struct shm_participant) },
 		{ "namespaces", g->namespaces_off, g->namespaces * sizeof(struct shm_namespace) },
+		{ "instruments", g->board_off, g->segwords_off - g->board_off },
 		{ "segment words", g->segwords_off, g->segments * sizeof(struct word) },
 		{ "descriptors", g->descriptors_off, g->segments * sizeof(struct shm_segment) },
 		{ "starts", g->starts_off, (uint64_t)g->segments * g->start_words * sizeof(struct word) },
@@ -339,12 +398,12 @@ static void spoil(const struct area *a, enum damage kind, unsigned times)
 
 static void rounds_in_each_area(uint32_t create_flags)
 {
-	struct area all[10];
+	struct area all[AREAS];
 	unsigned rounds = (unsigned)setting("DAMAGE_ROUNDS", 1);
 	seed_from_outside();
 	checked = create_flags & LARDER_CHECKSUM;
 	for (unsigned round = 0; round < rounds; round++)
-		for (unsigned a = 0; a < 10; a++)
+		for (unsigned a = 0; a < AREAS; a++)
 			for (enum damage kind = 0; kind < DAMAGES; kind++) {
 				open_all(create_flags);
 				(void)areas(all);
@@ -372,7 +431,7 @@ Test(damage, in_any_region_of_a_cache_with_checksums_hands_out_no_damaged_value,
 
 Test(damage, everywhere_at_once_ends_in_statuses_alone, .timeout = 280)
 {
-	struct area all[10];
+	struct area all[AREAS];
 	seed_from_outside();
 	for (unsigned round = 0; round < 20 * setting("DAMAGE_ROUNDS", 1); round++) {
 		checked = round % 2;
@@ -415,7 +474,7 @@ static volatile bool stop;
 
 static void *keep_spoiling(void *arg)
 {
-	struct area all[10];
+	struct area all[AREAS];
 	unsigned n = areas(all);
 	uint64_t mine = (uint64_t)(uintptr_t)&all | 1;
 	while (!stop) {
