@@ -28,6 +28,8 @@
 #define GRACE_MS 1000
 #define TRAILS 3u
 #define CANDIDATES 16u
+#define TRIES_MAX 40u
+#define TRIES_MAX_ALL 8u
 #define STRAYS_MAX 20u /* points missed one after the other before the trail is taken anew */
 
 struct director {
@@ -272,11 +274,15 @@ static void try_stretch(struct director *director, size_t first, size_t length)
 {
 	static const enum step_mode modes[] = { MODE_KILL, MODE_FREEZE };
 
+	unsigned tries_max = director->all ? TRIES_MAX_ALL : TRIES_MAX;
+
 	for (unsigned i = 0; i < 2 && !found_enough(director); i++) {
 		bool met = try_point(director, modes[i], choose_point(director, first, length));
 
-		for (unsigned tries = 0; !met && tries < 40 && !director->all && director->trail.count > 0; tries++)
-			met = try_point(director, modes[i], choose_point(director, 1, director->trail.count));
+		/* With --all the same stretch again: each instruction is wanted. */
+		for (unsigned tries = 0; !met && tries < tries_max && director->trail.count >= first; tries++)
+			met = try_point(director, modes[i], director->all ? choose_point(director, first, length) :
+					choose_point(director, 1, director->trail.count));
 	}
 }
 

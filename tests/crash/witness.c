@@ -478,6 +478,8 @@ static void describe_call(struct scene *scene)
 	board->call.create = true;
 	if (board->operation->kind == LIN_TOUCH)
 		board->call.ttl_ms = TTL_LONG_MS / 2;
+	if (board->operation->kind == LIN_SET && board->operation->old == OLD_TTL)
+		board->call.ttl_ms = TTL_LONG_MS;
 	board->call.in.tagged = board->operation->manner == CALL_TAG;
 	board->call.status = LARDER_OK;
 }
