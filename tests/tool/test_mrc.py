@@ -109,7 +109,7 @@ def keys_that_never_come_again_have_no_curve():
         work(cache, ("zipf", 50000, 300000, 1))
         of = {one["namespace"]: predicted(one) for one in show("mrc", cache)["namespaces"]}
         assert set(of) == {"", "once", "even"} and of["once"][4] < 0.01 and of[""][4] > of[""][0.5] + 0.1, of
-        assert of["even"][2] > of["even"][0.5] + 0.1, of
+        assert of["even"][2] > of["even"][0.25] + 0.3, of # 0.54 ± 0.03 as the hash seed falls
         text = run("mrc", "-N", "once", cache).decode()
         assert "namespace once" in text and text.count("\n") > 22, text
 
