@@ -181,19 +181,33 @@ enum larder_status near_fill(struct near *near, const struct near_key *k, const 
 	return status ? status : put_marked(near, k, &put, marks, value, value_bytes, result);
 }
 
-bool near_unhide(struct near *near, const struct near_key *k)
+enum larder_status near_take_hidden(struct near *near, const struct near_key *k, uint64_t version, bool gone)
 {
 	struct larder_set_options o = LARDER_SET_OPTIONS_INIT;
-	struct near_state state;
+	uint32_t marks = gone ? NEAR_GONE : 0;
 	struct put put;
+
+	if (gone)
+		o.ttl_ms = NEAR_GONE_MS;
+	else
+		o.expires_at_ms = 1;
+	enum larder_status status = put_make(near, version, marks, &o, &put);
+	if (status)
+		return status;
+	put.raw = true; /* a CAS of what is hidden */
+	status = put_marked(near, k, &put, marks, "", 0, NULL);
+	if (status == LARDER_OK && !gone)
+		(void)larder_exists(near->cache, k->ns, k->bytes, k->count);
+	return status;
+}
+
+bool near_unhide(struct near *near, const struct near_key *k)
+{
+	struct near_state state;
 
 	if (near_peek_hidden(near, k, &state) || state.fetched || state.marks)
 		return false;
-	o.ttl_ms = NEAR_GONE_MS;
-	if (put_make(near, state.version, NEAR_GONE, &o, &put))
-		return false;
-	put.raw = true; /* a CAS of what is hidden */
-	enum larder_status status = put_marked(near, k, &put, NEAR_GONE, "", 0, NULL);
+	enum larder_status status = near_take_hidden(near, k, state.version, true);
 	return status == LARDER_OK || status == LARDER_CHANGED;
 }
 

@@ -122,6 +122,8 @@ enum larder_status near_fill(struct near *near, const struct near_key *k, const 
 		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result);
 /* A hidden value that superseded writes becomes GONE, so that what is fetched in its place still does.  True: look again. */
 bool near_unhide(struct near *near, const struct near_key *k);
+/* What a soft flush has hidden, or its grace keeps, goes if it is still of that version; gone: and leaves that behind. */
+enum larder_status near_take_hidden(struct near *near, const struct near_key *k, uint64_t version, bool gone);
 /* Removes what is there in that version, and nothing else. */
 enum larder_status near_take(struct near *near, const struct near_key *k, uint64_t version);
 /* Removes whatever is there but for a dirty entry, and what says that one is gone.  *dirty: there is one. */

@@ -19,7 +19,7 @@ struct dirty {
 	struct larder_meta meta;
 	uint64_t version; /* what stands there now and is to be replaced */
 	uint32_t marks;
-	bool hidden;      /* by a soft flush; then `version` is a hold of ours */
+	bool hidden;      /* by a soft flush, or it is in its grace */
 };
 
 /* What is there, as a copy.  LARDER_MISS: nothing to be done; LARDER_CHANGED: look again. */
@@ -41,15 +41,6 @@ static enum larder_status dirty_load(struct tier *tier, struct dirty *d)
 		return LARDER_MISS;
 	d->version = d->meta.version;
 	return LARDER_OK;
-}
-
-/* A hidden entry cannot be compared with: a hold takes its place, and the value comes back when the far store has it. */
-static enum larder_status dirty_claim(struct tier *tier, struct dirty *d)
-{
-	if (!d->hidden)
-		return LARDER_OK;
-	enum larder_status status = near_hold(&tier->near, &d->k, 60000, &d->version);
-	return status == LARDER_EXISTS ? LARDER_CHANGED : status;
 }
 
 static void dirty_options(const struct dirty *d, struct larder_set_options *o)
@@ -118,18 +109,16 @@ enum larder_status tier_landed(struct tier *tier, const struct near_key *k, cons
 	return status;
 }
 
-/* Marks it clean, or puts back what it was.  LARDER_CHANGED: a newer one is there. */
-static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d, enum larder_status written, bool newer, bool alone)
+/* Marks it clean; what is hidden goes, for it is far.  LARDER_CHANGED: a newer one is there. */
+static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d, bool newer, bool alone)
 {
 	struct larder_set_options o;
 	const struct tier_landed landed = { .version = d->version, .alone = alone, .removed = d->marks & NEAR_ABSENT, .value = d->value.data,
 		.value_bytes = d->value.length, .options = &o };
 
+	if (d->hidden)
+		return near_take_hidden(&tier->near, &d->k, d->version, !newer && alone && load_acquire(tier_word(&tier->words, TIER_QUEUES)) > 0);
 	dirty_options(d, &o);
-	if (written && d->hidden)
-		(void)near_put(&tier->near, &d->k, d->version, d->marks, d->value.data, d->value.length, &o, NULL);
-	if (written)
-		return written;
 	return newer ? near_take(&tier->near, &d->k, d->version) : tier_landed(tier, &d->k, &landed);
 }
 
@@ -150,17 +139,15 @@ static void tell(struct larder_tiered_repair *done, const struct dirty *d, enum 
 static enum larder_status dirty_bring(struct tier *tier, struct dirty *d, bool alone, struct larder_tiered_repair *done)
 {
 	bool newer = false;
-	enum larder_status status = dirty_claim(tier, d);
-
-	if (status)
-		return status;
 	enum larder_status written = dirty_write(tier, d, &newer);
+
 	if (written > 0)
 		written = LARDER_OK;
 	tell(done, d, written, newer);
-	if (!written)
-		tier_count(&tier->words, TIER_CLEANED, 1);
-	return dirty_settle(tier, d, written, newer, alone);
+	if (written)
+		return written;
+	tier_count(&tier->words, TIER_CLEANED, 1);
+	return dirty_settle(tier, d, newer, alone);
 }
 
 static enum larder_status repair_once(struct tier *tier, struct dirty *d, struct larder_tiered_repair *done)

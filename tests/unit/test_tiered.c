@@ -459,6 +459,33 @@ Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
 	holds(tier, "k", "kept");
 }
 
+Test(tiered, a_process_killed_while_it_makes_up_for_hidden_dirty_entries_loses_none)
+{
+	struct larder_tiered_repair done;
+	const struct larder_name *ns;
+
+	TIER("on-failure=keep");
+	ok(larder_name("n", &ns));
+	store_release(&far_link->down, 1);
+	ok(put(tier, "k", "kept"));
+	ok(larder_store_clear(near_store, ns, true));
+	store_release(&far_link->down, 0);
+	store_release(&far_link->gate, 1);
+	pid_t child = fork();
+	if (!child) {
+		(void)larder_tiered_repair(tier, 5000, NULL);
+		_exit(0);
+	}
+	cr_assert(within_ms(5000, one_waits)); /* it asks whether something newer is far */
+	ok(kill(child, SIGKILL));
+	(void)waitpid(child, NULL, 0);
+	store_release(&far_link->gate, 0);
+	ok(larder_tiered_repair(tier, 5000, &done));
+	cr_assert_eq(done.written, 1);
+	holds(far_beneath, "k", "kept");
+	holds(tier, "k", "kept");
+}
+
 /* ---- Settings ---------------------------------------------------------------------------------------------------------------- */
 
 static void refused(const char *key, const char *value, const char *says)
