@@ -122,3 +122,17 @@ enum larder_status larder_name(const char *text, const struct larder_name **name
 	}
 	return LARDER_NAMESPACES;
 }
+
+const struct larder_name *name_known(const char *text)
+{
+	size_t count = strlen(text);
+	uint32_t home = (uint32_t)hash_bytes(text, count, 0) % LARDER_NAMES_MAX;
+
+	for (uint32_t step = 0; step < LARDER_NAMES_MAX; step++) {
+		/* NAMED (acquire): as in name_at(). */
+		const struct larder_name *there = pointer_load_acquire(&table[(home + step) % LARDER_NAMES_MAX]);
+		if (!there || (there->text_bytes == count && !memcmp(there->text, text, count)))
+			return there;
+	}
+	return NULL;
+}

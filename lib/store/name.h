@@ -12,6 +12,9 @@
 
 #include <larder/store.h>
 
+/* The name if somebody in this process has asked for it by larder_name(), else NULL: for texts of strangers, for the table never shrinks. */
+const struct larder_name *name_known(const char *text);
+
 /* Writes text[0 .. count) escaped to escaped[0 .. 3 * count) and returns its length; adds no NUL. */
 size_t name_escape(const char *text, size_t count, char *escaped);
 /* The length that name_escape() would return. */

@@ -29,6 +29,7 @@
 #include "store/kinds.h"
 #include "redis/redis.h"
 #include "redis/reply.h"
+#include "store/name.h"
 
 #define CHANNEL "__redis__:invalidate"
 
@@ -289,7 +290,6 @@ static enum larder_status redis_line_ask(void *self)
 static void hear_key(struct redis_line *line, const redisReply *key, struct tier_hearing *hearing)
 {
 	struct redis_place place;
-	const struct larder_name *name;
 
 	if (!reply_is_text(key) || !redis_key_parse(line->redis, key->str, (size_t)key->len, &place))
 		return;
@@ -297,7 +297,8 @@ static void hear_key(struct redis_line *line, const redisReply *key, struct tier
 		tier_heard_key(hearing, place.ns, place.key, place.key_bytes);
 		return;
 	}
-	if (!larder_name(place.ns, &name))
+	const struct larder_name *name = name_known(place.ns); /* clients of other names come by, too */
+	if (name)
 		redis_generation_forget(line->redis, name);
 	tier_heard_clear(hearing, place.ns);
 }

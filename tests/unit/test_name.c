@@ -20,6 +20,17 @@ Test(name, one_text_has_one_name)
 	cr_assert_str_eq(a->text, "users");
 }
 
+Test(name, a_text_becomes_no_name_by_asking_whether_it_is_one)
+{
+	const struct larder_name *name;
+
+	cr_assert_null(name_known("a stranger's"));
+	cr_assert_null(name_known("a stranger's"));
+	cr_assert_eq(larder_name("a stranger's", &name), LARDER_OK);
+	cr_assert_eq(name_known("a stranger's"), name);
+	cr_assert_null(name_known("a stranger"));
+}
+
 Test(name, the_default_namespace_has_a_name_too)
 {
 	const struct larder_name *name;
