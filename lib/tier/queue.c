@@ -555,4 +555,9 @@ enum larder_status tier_queue_settle(struct tier_queue *q, int64_t timeout_ms)
 	return LARDER_OK;
 }
 
-uint64_t tier_queue_depth(const struct tier_queue *q) { return q ? fill_count(load_hint(&q->fill)) : 0; }
+uint64_t tier_queue_depth(const struct tier_queue *q)
+{
+	bool ours = q && load_acquire(&q->life) == load_hint(&forks) << 1; /* QUEUE (acquire); else it is our parent's as yet */
+
+	return ours ? fill_count(load_hint(&q->fill)) : 0;
+}

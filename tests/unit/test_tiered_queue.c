@@ -299,6 +299,7 @@ Test(tiered_queue, a_forked_child_writes_its_own_and_nothing_of_its_parents)
 	if (!child) {
 		struct larder_tiered_info i;
 		ok(larder_tiered_info(tier, &i));
+		cr_assert_eq(i.queue_here, 0); /* what its parent has accepted waits there */
 		ok(put(tier, "childs", "v"));
 		_exit(!within_ms(2000, childs_is_far));
 	}
