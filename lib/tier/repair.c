@@ -9,6 +9,7 @@
 #include "tier/flight.h"
 
 #define PATIENCE_MS 250 /* with a process that was stopped in the middle of a write */
+#define AHEAD_MS 86400000 /* clocks of hosts differ; a time that is further ahead of ours than that says nothing */
 #define NEWER_MS 100    /* times are of a coarse clock, rounded, and taken before the entry appears: what we wrote ourselves is not newer */
 
 /* One dirty entry, copied. */
@@ -62,7 +63,8 @@ static enum larder_status newer_there(struct tier *tier, const struct dirty *d, 
 		return LARDER_OK;
 	enum larder_status status = larder_store_get(tier->far, d->key, LARDER_NO_COUNT, &value, &meta);
 	free(value.data);
-	*newer = status == LARDER_OK && meta.created_at_ms > d->meta.created_at_ms + NEWER_MS;
+	bool credible = meta.created_at_ms - clock_wall_ms() < AHEAD_MS;
+	*newer = status == LARDER_OK && credible && meta.created_at_ms > d->meta.created_at_ms + NEWER_MS;
 	return status < 0 ? status : LARDER_OK;
 }
 

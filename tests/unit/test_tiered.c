@@ -442,6 +442,25 @@ Test(tiered, what_was_made_far_after_the_outage_wins)
 	holds(tier, "k", "theirs");
 }
 
+/* Whoever writes to Redis can put any time there; it must not win for ever. */
+Test(tiered, a_value_far_that_claims_to_be_of_days_to_come_is_not_newer)
+{
+	const uint64_t claims[] = { INT64_MAX, (uint64_t)clock_wall_ms() + 3 * UINT64_C(86400000) };
+	struct larder_tiered_repair done;
+
+	TIER("on-failure=keep");
+	for (int i = 0; i < 2; i++) {
+		store_release(&far_link->down, 1);
+		ok(put(tier, "k", i ? "second" : "first"));
+		store_release(&far_link->down, 0);
+		ok(put(far_beneath, "k", "theirs"));
+		store_release(&far_link->born_ms, claims[i]);
+		ok(larder_tiered_repair(tier, 5000, &done));
+		cr_assert(done.written == 1 && !done.outdated);
+		holds(far_beneath, "k", i ? "second" : "first");
+	}
+}
+
 Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
 {
 	struct larder_tiered_repair done;
