@@ -95,7 +95,7 @@ static cold void watch_slow(struct tier *tier)
 	uint64_t word = load_acquire(tier_word(&tier->words, TIER_STREAM)); /* STREAM (acquire): HEARD is loaded after it */
 	int64_t heard = moment_of_word(load_acquire(tier_word(&tier->words, TIER_HEARD)));
 
-	if (stream_state(word) == STREAM_LIVE && now_of(tier) - heard > silence_ms(tier))
+	if (stream_state(word) == STREAM_LIVE && moment_age_ms(now_of(tier), heard) > silence_ms(tier))
 		stream_break(tier, word, word >> 42);
 }
 
@@ -190,7 +190,7 @@ static bool office_look(struct tier_ear *ear)
 	if (now - ear->looked_ms < LOOK_MS && ear->looked_ms)
 		return false;
 	ear->looked_ms = now;
-	bool silent = now - moment_of_word(load_acquire(tier_word(&tier->words, TIER_ATTENDED))) > SILENT_MS;
+	bool silent = moment_age_ms(now, moment_of_word(load_acquire(tier_word(&tier->words, TIER_ATTENDED)))) > SILENT_MS;
 	if (holder_lives(tier, seen) && !silent) {
 		watch_slow(tier);
 		return false;

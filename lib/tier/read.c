@@ -38,7 +38,7 @@ static inline bool tier_trusts(const struct tier *tier)
 	if (likely(stream_state(word) != STREAM_BROKEN) || tier->listener == TIER_LISTEN_NO)
 		return true;
 	return tier->on_gap == TIER_BOUND
-			&& (int64_t)moment_coarse(&tier->near.cache->region) - stream_since_ms(word) <= tier->bound_ms;
+			&& moment_age_ms((int64_t)moment_coarse(&tier->near.cache->region), stream_since_ms(word)) <= tier->bound_ms;
 }
 
 /* The value near, where near_peek() saw one; LARDER_CHANGED: it is none any more. */

@@ -80,6 +80,10 @@ static inline bool stream_is_of(uint64_t word, uint64_t term) { return word >> 4
 static inline uint64_t moment_word(uint64_t term, int64_t ms) { return term << 42 | ((uint64_t)ms & ((UINT64_C(1) << 42) - 1)); }
 static inline int64_t moment_of_word(uint64_t word) { return (int64_t)(word & ((UINT64_C(1) << 42) - 1)); }
 
+/* How long ago a moment of these words was.  One that is still to come is a stranger's, and so was never. */
+#define MOMENT_AHEAD_MS 1000
+static inline int64_t moment_age_ms(int64_t now, int64_t moment) { return moment - now > MOMENT_AHEAD_MS ? INT64_MAX : now - moment; }
+
 static inline uint64_t office_word(uint64_t term, uint32_t slot, uint64_t registration)
 {
 	return term << 32 | (uint64_t)(slot + 1) << 21 | (registration & 0x1fffff);

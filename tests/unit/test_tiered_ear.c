@@ -210,6 +210,32 @@ Test(tiered_ear, a_late_candidate_does_not_silence_the_holder)
 	holds(tier, "k", "new");
 }
 
+/* Words of strangers, or of a clock that went back: nothing is believed, and nobody kept from listening, until then. */
+Test(tiered_ear, moments_that_are_still_to_come_are_not_believed)
+{
+	uint64_t later = UINT64_C(1) << 39;
+
+	TIER("listener=others", "on-gap=bound:1h");
+	const struct tier_words *words = &tier_of(tier)->words;
+	ok(put(far_beneath, "k", "old"));
+	holds(tier, "k", "old");
+	store_release(tier_word(words, TIER_HEARD), moment_word(7, (int64_t)later));
+	store_release(tier_word(words, TIER_STREAM), stream_word(STREAM_LIVE, 7, 1));
+	holds(tier, "other", "(1)"); /* a miss looks at the stream */
+	cr_assert(broken());
+	ok(put(far_beneath, "k", "new"));
+	holds(tier, "k", "new"); /* broken since then: no bound for that */
+	struct larder_participant_info me = { 0 };
+	uint32_t slot = 0;
+	while (larder_participant(tier_of(tier)->near.cache, slot, &me) || me.pid != getpid())
+		slot++;
+	store_release(tier_word(words, TIER_OFFICE), office_word(7, slot, me.registration));
+	store_release(tier_word(words, TIER_ATTENDED), moment_word(7, (int64_t)later));
+	awaited = listener();
+	cr_assert(within_ms(5000, holder_is_awaited));
+	end(awaited);
+}
+
 Test(tiered_ear, what_may_have_changed_unheard_is_not_believed_afterwards)
 {
 	TIER("listener=thread", "keepalive=5s", "on-gap=bound:1m");
