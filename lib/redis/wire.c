@@ -303,7 +303,7 @@ static enum wire_fault receive_some(struct wire *wire)
 	return wire->greeted ? unseal(wire) : WIRE_FINE;
 }
 
-short wire_events(const struct wire *wire)
+static short wire_events(const struct wire *wire)
 {
 	return wire->sent < wire->filled ? POLLIN | POLLOUT : POLLIN;
 }

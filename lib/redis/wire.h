@@ -81,8 +81,6 @@ enum wire_fault wire_append(struct wire *wire, int argc, const char **argv, cons
 enum wire_fault wire_take(struct wire *wire, redisReply **reply);
 /* Sends and receives what can be without waiting. */
 enum wire_fault wire_move(struct wire *wire, short events);
-/* What poll() has to wait for before wire_move(). */
-short wire_events(const struct wire *wire);
 /* Waits until one of `count` (WIRES_MAX at most) wires can move, and moves those; each has its own fault.  WIRE_LATE: none. */
 #define WIRES_MAX 64u
 enum wire_fault wire_wait(struct wire *const *wires, size_t count, enum wire_fault *faults, int64_t deadline_ns);

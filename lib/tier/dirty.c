@@ -15,7 +15,6 @@
 #include "tier/near.h"
 
 #define NAMESPACES_ROW "tiered:namespaces:"
-#define NAMESPACES_OF_ROW (BOARD_WORDS * 64u)
 #define NAMESPACE_WORDS 64u /* bits for all namespaces that a cache can have */
 
 struct dirty_walk {

@@ -49,7 +49,9 @@ enum larder_status tier_words_find(struct tier_words *words, struct larder *near
 
 /* ---- For those who look ------------------------------------------------------------------------------------------------- */
 
-bool tier_words_row(struct tier_words *words, struct larder *near, uint32_t row, char identity[TIER_IDENTITY_BYTES])
+/* The first row of a tier and its name, if row number `row` of the board is one; the second row is found by that.  False past the last
+ * row; words->row[0] is NULL where it is none, or has no second row yet. */
+static bool find_row(struct tier_words *words, struct larder *near, uint32_t row, char identity[TIER_IDENTITY_BYTES])
 {
 	char name[BOARD_NAME_BYTES + 1];
 	const struct word *seen;
@@ -115,7 +117,7 @@ enum larder_status larder_tiers(struct larder *cache, bool (*visit)(const char *
 		return LARDER_INVALID;
 	if (region_gone(&cache->region))
 		return LARDER_DETACHED;
-	for (uint32_t row = 0; tier_words_row(&words, cache, row, identity); row++) {
+	for (uint32_t row = 0; find_row(&words, cache, row, identity); row++) {
 		if (!words.row[0])
 			continue;
 		tier_words_info(&words, cache, &info);

@@ -56,9 +56,6 @@ struct tier_words {
  * this process alone. */
 enum larder_status tier_words_find(struct tier_words *words, struct larder *near, const char *identity);
 
-/* The first row of a tier and its name, if row number `row` of the board is one; the second row is found by that.  False past the last
- * row; words->row[0] is NULL where it is none, or has no second row yet. */
-bool tier_words_row(struct tier_words *words, struct larder *near, uint32_t row, char identity[TIER_IDENTITY_BYTES]);
 void tier_words_info(const struct tier_words *words, struct larder *near, struct larder_tiered_info *info);
 
 static inline struct word *tier_word(const struct tier_words *words, enum tier_word which)
