@@ -93,8 +93,8 @@ static void flights_look(const struct region *r, const struct word *own, uint32_
 bool flights_await(struct near *near, int64_t patience_ms)
 {
 	const struct region *r = &near->cache->region;
-	uint64_t used = load_acquire(&region_super(r)->participants_used), registration;
-	uint32_t end = used < r->geo.participants ? (uint32_t)used : r->geo.participants;
+	uint32_t end = region_participants_used(r);
+	uint64_t registration;
 	const struct word *own = own_word(near, &registration);
 	int64_t deadline_ms = 0;
 	struct flights seen;

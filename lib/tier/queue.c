@@ -322,17 +322,14 @@ static bool batch_fly(struct batch *b)
 
 static void batch_give_up(struct batch *b)
 {
-	struct tier_write *w;
-
-	for (size_t i = 0; i < b->count; i++) {
-		tier_count(&b->queue->tier->words, TIER_LOST, 1);
-		write_done(b->queue, b->jobs[i].write);
-	}
-	b->count = 0;
-	while ((w = queue_take(b->queue)) != NULL) {
-		tier_count(&b->queue->tier->words, TIER_LOST, 1);
-		write_done(b->queue, w);
-	}
+	do {
+		for (size_t i = 0; i < b->count; i++) {
+			tier_count(&b->queue->tier->words, TIER_LOST, 1);
+			write_done(b->queue, b->jobs[i].write);
+		}
+		b->count = 0;
+		batch_load(b);
+	} while (b->count);
 }
 
 /* What all processes may know of this queue. */
