@@ -102,7 +102,7 @@ static enum larder_status write_failed(struct tier *tier, const struct near_key 
 	return LARDER_OK;
 }
 
-/* Puts near what is far now, if nothing came between. */
+/* Puts near what is far now, if nothing came between; without a version nothing. */
 static void reflect(struct tier *tier, const struct near_key *k, uint64_t version, bool held, const void *value, size_t value_bytes,
 		const struct larder_set_options *options, struct larder_result *result)
 {
@@ -136,14 +136,16 @@ static enum larder_status far_cas(struct tier *tier, const struct larder_store_k
 	return status;
 }
 
-static enum larder_status write_through(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
-		size_t value_bytes, const struct larder_set_options *options, struct larder_result *result)
+/* Far, and then near, too, unless it is written around. */
+static enum larder_status write_far(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
+		size_t value_bytes, const struct larder_set_options *options, bool around, struct larder_result *result)
 {
 	struct larder_set_options o;
-	bool held;
-	uint64_t version = version_before(tier, k, &held);
+	bool held = false;
+	uint64_t version = around ? 0 : version_before(tier, k, &held);
 
 	tier_options_far(tier, k->ns, options, &o);
+	const bool depends = o.mode != LARDER_SET;
 	enum larder_status status = o.mode == LARDER_CAS ? far_cas(tier, key, k, value, value_bytes, &o)
 			: tier_far_set(tier, key, value, value_bytes, &o);
 	o.mode = LARDER_SET;
@@ -151,26 +153,9 @@ static enum larder_status write_through(struct tier *tier, const struct larder_s
 		reflect(tier, k, version, held, value, value_bytes, &o, result);
 		return LARDER_OK;
 	}
-	if (status > 0) { /* it exists, or does not: what we had near was wrong, if it said otherwise */
-		near_forget(tier, k);
-		return status;
-	}
-	if (options && options->mode != LARDER_SET) { /* what depends on what is there cannot be promised without the far store */
-		near_forget(tier, k);
-		return status;
-	}
-	return write_failed(tier, k, value, value_bytes, &o, false, status);
-}
-
-static enum larder_status write_around(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
-		size_t value_bytes, const struct larder_set_options *options)
-{
-	struct larder_set_options o;
-
-	tier_options_far(tier, k->ns, options, &o);
-	enum larder_status status = o.mode == LARDER_CAS ? far_cas(tier, key, k, value, value_bytes, &o)
-			: tier_far_set(tier, key, value, value_bytes, &o);
-	if (status == LARDER_OK || o.mode != LARDER_SET || !tier_failed(status)) {
+	/* It exists, or does not: what we had near was wrong, if it said otherwise.  And what depends on what is there cannot be promised
+	 * without the far store. */
+	if (status > 0 || depends) {
 		near_forget(tier, k);
 		return status;
 	}
@@ -179,12 +164,27 @@ static enum larder_status write_around(struct tier *tier, const struct larder_st
 
 /* ---- Writing behind ---------------------------------------------------------------------------------------------------------- */
 
+/* Near first, as dirty; *far is what the far store is to be told (of a delete nothing).  LARDER_UNSUPPORTED: near has no room for it. */
+static enum larder_status put_dirty(struct tier *tier, const struct near_key *k, const void *value, size_t value_bytes,
+		const struct larder_set_options *options, bool remove, struct larder_set_options *far, struct larder_result *result)
+{
+	struct larder_set_options near = LARDER_SET_OPTIONS_INIT;
+
+	near.ttl_ms = LARDER_TTL_NONE;
+	if (!remove) {
+		tier_options_far(tier, k->ns, options, far);
+		tier_options_near(tier, far, &near);
+	}
+	enum larder_status status = near_put(&tier->near, k, 0, NEAR_DIRTY | (remove ? NEAR_ABSENT : 0), value, value_bytes, &near, result);
+	return status == LARDER_TOO_LARGE || status == LARDER_NO_ROOM ? LARDER_UNSUPPORTED : status;
+}
+
 /* LARDER_UNSUPPORTED: not queued, it has to be written now. */
 static enum larder_status write_behind(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, bool remove, struct larder_result *result)
 {
 	struct larder_result done = { 0 };
-	struct larder_set_options far, near = LARDER_SET_OPTIONS_INIT;
+	struct larder_set_options far;
 	size_t bytes = key->count + value_bytes;
 
 	near_ask(&tier->near, k);
@@ -199,17 +199,11 @@ static enum larder_status write_behind(struct tier *tier, const struct larder_st
 		tier_queue_dismiss(tier->queue, bytes);
 	if (!write)
 		return LARDER_UNSUPPORTED;
-	if (!remove) {
-		tier_options_far(tier, k->ns, options, &far);
-		tier_options_near(tier, &far, &near);
-	} else {
-		near.ttl_ms = LARDER_TTL_NONE;
-	}
-	enum larder_status status = near_put(&tier->near, k, 0, NEAR_DIRTY | (remove ? NEAR_ABSENT : 0), value, value_bytes, &near, &done);
+	enum larder_status status = put_dirty(tier, k, value, value_bytes, options, remove, &far, &done);
 	if (status) {
 		tier_queue_dismiss(tier->queue, bytes);
 		tier_write_free(write);
-		return status == LARDER_TOO_LARGE || status == LARDER_NO_ROOM ? LARDER_UNSUPPORTED : status;
+		return status;
 	}
 	tier_queue_put(tier->queue, write, k, done.version, remove ? NULL : &far);
 	if (result)
@@ -228,19 +222,14 @@ static enum larder_status settle(struct tier *tier)
 static enum larder_status write_now(struct tier *tier, const struct larder_store_key *key, const struct near_key *k, const void *value,
 		size_t value_bytes, const struct larder_set_options *options, bool remove, struct larder_result *result)
 {
-	struct larder_set_options far, near = LARDER_SET_OPTIONS_INIT;
 	struct larder_tiered_repair done = { 0 };
+	struct larder_set_options far;
 	struct larder_result own;
 
-	near.ttl_ms = LARDER_TTL_NONE;
-	if (!remove) {
-		tier_options_far(tier, k->ns, options, &far);
-		tier_options_near(tier, &far, &near);
-	}
 	result = result ? result : &own;
-	enum larder_status status = near_put(&tier->near, k, 0, NEAR_DIRTY | (remove ? NEAR_ABSENT : 0), value, value_bytes, &near, result);
+	enum larder_status status = put_dirty(tier, k, value, value_bytes, options, remove, &far, result);
 	if (status)
-		return status == LARDER_TOO_LARGE || status == LARDER_NO_ROOM ? LARDER_UNSUPPORTED : status;
+		return status;
 	status = tier_repair_key(tier, key, &done);
 	if (status == LARDER_OK)
 		return LARDER_OK;
@@ -267,8 +256,7 @@ static enum larder_status set_far(struct tier *tier, const struct larder_store_k
 
 	if (status)
 		return status;
-	status = tier->mode[key->ns->index] == TIER_WRITE_AROUND ? write_around(tier, key, k, value, value_bytes, options)
-			: write_through(tier, key, k, value, value_bytes, options, result);
+	status = write_far(tier, key, k, value, value_bytes, options, tier->mode[key->ns->index] == TIER_WRITE_AROUND, result);
 	flight_end(&tier->near);
 	return status;
 }
@@ -361,28 +349,35 @@ enum larder_status tier_clear(void *self, const struct larder_name *name, bool s
 		near_hide(&tier->near, k.ns, soft);
 		return status;
 	}
-	enum larder_status near = soft ? larder_flush_soft(tier->near.cache, k.ns) : larder_flush(tier->near.cache, k.ns);
-	return near;
+	return soft ? larder_flush_soft(tier->near.cache, k.ns) : larder_flush(tier->near.cache, k.ns);
+}
+
+/* What the far store does to a value that it has: it comes after all that was accepted before, and is a flight. */
+static enum larder_status change_begin(struct tier *tier, const struct larder_store_key *key, struct near_key *k, int64_t *ttl_ms)
+{
+	enum larder_status status = near_key_of(&tier->near, key, k);
+
+	if (!status)
+		status = settle(tier);
+	if (!status)
+		status = take_off(tier, key, k);
+	if (!status && *ttl_ms == LARDER_TTL_DEFAULT)
+		*ttl_ms = near_ttl(&tier->near, k->ns);
+	return status;
 }
 
 enum larder_status tier_touch(void *self, const struct larder_store_key *key, int64_t ttl_ms)
 {
 	struct tier *tier = self;
 	struct near_key k;
-	enum larder_status status = near_key_of(&tier->near, key, &k);
+	enum larder_status status = change_begin(tier, key, &k, &ttl_ms);
 
-	if (!status)
-		status = settle(tier);
-	if (!status)
-		status = take_off(tier, key, &k);
-	if (!status) {
-		if (ttl_ms == LARDER_TTL_DEFAULT)
-			ttl_ms = near_ttl(&tier->near, k.ns);
-		status = larder_store_touch(tier->far, key, ttl_ms);
-		if (status >= 0)
-			near_forget(tier, &k);
-		flight_end(&tier->near);
-	}
+	if (status)
+		return status;
+	status = larder_store_touch(tier->far, key, ttl_ms);
+	if (status >= 0)
+		near_forget(tier, &k);
+	flight_end(&tier->near);
 	return status;
 }
 
@@ -391,16 +386,10 @@ enum larder_status tier_incr(void *self, const struct larder_store_key *key, int
 {
 	struct tier *tier = self;
 	struct near_key k;
-	enum larder_status status = near_key_of(&tier->near, key, &k);
+	enum larder_status status = change_begin(tier, key, &k, &ttl_ms);
 
-	if (!status)
-		status = settle(tier);
-	if (!status)
-		status = take_off(tier, key, &k);
 	if (status)
 		return status;
-	if (ttl_ms == LARDER_TTL_DEFAULT)
-		ttl_ms = near_ttl(&tier->near, k.ns);
 	status = larder_store_incr(tier->far, key, delta, create, initial, ttl_ms, sum);
 	if (status >= 0 || tier_unreachable(status))
 		near_forget(tier, &k); /* how long it still lives is known to the far store alone */
