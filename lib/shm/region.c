@@ -173,6 +173,14 @@ static enum larder_status no_cache(const char *path)
 	return LARDER_NO_CACHE;
 }
 
+/* Leaves errno as it is. */
+static enum larder_status forbidden(const char *path, const struct stat *st)
+{
+	message_set("%s: cannot open: %s: it belongs to user %u and group %u, with mode 0%03o; run as one of them, or have it created with "
+			"another mode", path, strerror(errno), (unsigned)st->st_uid, (unsigned)st->st_gid, (unsigned)st->st_mode & 0777);
+	return LARDER_SYSTEM;
+}
+
 /* Opens what lies under the path if it is a regular file.  Looks before it opens, for opening alone does things to a
  * device; O_NONBLOCK and O_NOFOLLOW are for what was put there in between. */
 static enum larder_status open_file(const char *path, int access, int *fd, struct stat *st)
@@ -187,6 +195,8 @@ static enum larder_status open_file(const char *path, int access, int *fd, struc
 		return no_cache(path);
 	if (*fd < 0 && errno == ELOOP)
 		return mismatch(path, kind_of(S_IFLNK));
+	if (*fd < 0 && errno == EACCES)
+		return forbidden(path, st);
 	if (*fd < 0)
 		return failed(path, "cannot open");
 	if (fstat(*fd, st) == 0 && S_ISREG(st->st_mode))

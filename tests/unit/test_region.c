@@ -53,6 +53,27 @@ Test(region, bad_names_are_refused_and_leave_no_file)
 	cr_assert(strstr(larder_message(), "directory does not exist") != NULL, "%s", larder_message());
 }
 
+Test(region, who_may_not_open_it_is_told_whose_it_is)
+{
+	struct larder_options o = small_cache();
+	const char *path = scene_path("closed");
+	char whose[64];
+	struct region r;
+
+	o.mode = 0600;
+	assert_ok(region_open(&r, path, &o));
+	snprintf(whose, sizeof whose, "user %u and group %u, with mode 0200", (unsigned)geteuid(), (unsigned)getegid());
+	cr_assert_eq(chmod(path, 0200), 0);
+	if (geteuid() == 0)
+		cr_assert_eq(seteuid(65534), 0);
+	cr_assert_eq(open_close(path, LARDER_INSPECT), LARDER_SYSTEM);
+	cr_assert(errno == EACCES && strstr(larder_message(), "Permission denied") && strstr(larder_message(), whose), "%s", larder_message());
+	if (getuid() == 0)
+		cr_assert_eq(seteuid(0), 0);
+	region_close(&r);
+	assert_ok(region_destroy(path));
+}
+
 Test(region, a_relative_path_still_leads_there_after_chdir)
 {
 	struct larder_options o = small_cache();
