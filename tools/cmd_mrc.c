@@ -46,6 +46,7 @@ struct study {
 	uint64_t from_ms, to_ms; /* when the first and the last of them were */
 	bool whole;              /* the trace goes back to the beginning */
 	uint64_t gets;           /* of all keys in the time that was counted; 0: not known */
+	double measured;         /* hit rate of these; below 0: not known */
 	struct mrc *mrc;
 	struct mrc_curve curve;
 };
@@ -198,15 +199,15 @@ static void read_curve(struct study *s, const struct request *request)
 {
 	static const struct larder_stat creation = { .hits = 0 };
 	struct larder_stat mark = { .hits = s->trace.mark_hits, .misses = s->trace.mark_misses };
-	double measured = -1;
 
+	s->measured = -1;
 	if (s->whole)
-		measured = measured_rate(s, &creation);
+		s->measured = measured_rate(s, &creation);
 	else if (request->for_ms)
-		measured = measured_rate(s, &s->before);
+		s->measured = measured_rate(s, &s->before);
 	else if (s->trace.mark && mark.hits <= s->after.hits && mark.misses <= s->after.misses)
-		measured = measured_rate(s, &mark);
-	mrc_read(s->mrc, measured, &s->curve);
+		s->measured = measured_rate(s, &mark);
+	mrc_read(s->mrc, s->measured, &s->curve);
 }
 
 static int study(struct larder *cache, const struct request *request, struct study *s)
@@ -310,7 +311,7 @@ static int show_namespace(const struct larder_namespace_info *ns, void *arg)
 	const struct namespace_walk *w = arg;
 	struct mrc_curve curve;
 
-	if (!mrc_read_namespace(w->study->mrc, ns->ns, &curve))
+	if (!mrc_read_namespace(w->study->mrc, ns->ns, w->study->measured, &curve))
 		return TOOL_OK;
 	if (w->array) {
 		json_t *one = curve_json(w->study, w->request, &curve);

@@ -350,16 +350,30 @@ void mrc_read(const struct mrc *mrc, double measured, struct mrc_curve *curve)
 	curve->known = known_sizes(mrc, curve);
 }
 
-bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, struct mrc_curve *curve)
+/* Of the part of gets that hit, where that is known of the sample alone: of a ratio, by what each eighth of the keys is off it. */
+static double level_error(const struct mrc *mrc, double gets)
+{
+	double rate = (double)mrc->all.hits / (double)mrc->all.gets, squares = 0;
+
+	for (unsigned i = 0; i < PARTS; i++) {
+		double off = (double)mrc->part[i].hits - rate * (double)mrc->part[i].gets;
+		squares += off * off;
+	}
+	return 2 * sqrt(squares * PARTS / (PARTS - 1)) / gets;
+}
+
+bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, double measured, struct mrc_curve *curve)
 {
 	const struct tally *t = &mrc->of[ns % MRC_NAMESPACES];
 
 	*curve = (struct mrc_curve){ .one_in = mrc->one_in };
 	if (t->gets == 0)
 		return false;
-	read_tally(t, (double)t->hits / (double)t->gets, curve);
+	bool alone = t->gets == mrc->all.gets && measured >= 0, exact = alone || mrc->one_in == 1;
+	double gets = sqrt((double)mrc->all.gets * (double)t->gets); /* as of as many gets of all */
+	read_tally(t, alone ? measured : (double)t->hits / (double)t->gets, curve);
 	for (unsigned i = 0; i < MRC_SIZES; i++)
-		curve->error[i] = error_of(mrc, i, sqrt((double)mrc->all.gets * (double)t->gets)); /* as of as many gets of all */
+		curve->error[i] = hypot(error_of(mrc, i, gets), exact ? 0 : level_error(mrc, gets));
 	curve->known = known_sizes(mrc, curve);
 	return true;
 }

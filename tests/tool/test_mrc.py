@@ -115,6 +115,28 @@ def keys_that_never_come_again_have_no_curve():
 
 
 @test
+def a_namespace_that_has_all_gets_has_the_curve_of_all():
+    """Of a key with a tenth of the gets, which is hardly in the sample: what was measured of all is measured of the namespace."""
+    with Cache("--size", "16m", "--instruments", "100k") as cache:
+        run("set", cache, "key:repeated", "x")
+        subprocess.run([WORKER, "fill", str(cache), "40000"], check=True)
+        subprocess.run([WORKER, "ask", str(cache), "100000"], check=True)
+        subprocess.run([WORKER, "repeat", str(cache), "12000"], check=True)
+        curve = show("mrc", cache)
+        alone, = curve["namespaces"]
+        assert curve["keys_to_a_sampled_one"] > 1 and alone["namespace"] == "", curve
+        assert alone["sizes"] == curve["sizes"], (alone, curve)
+
+
+@test
+def the_level_of_one_namespace_of_several_is_as_doubtful_as_its_sample():
+    with Cache("--size", "16m", "--instruments", "100k") as cache:
+        work(cache, ("zipf", 100000, 300000, 1))
+        present = {one["namespace"]: size for one in show("mrc", cache)["namespaces"] for size in one["sizes"] if size["scale"] == 1}
+        assert set(present) == {"", "once", "even"} and all(0.001 < size["error"] < 0.5 for size in present.values()), present
+
+
+@test
 def what_the_trace_is_too_short_for_is_not_said():
     with Cache("--size", "16m", "--instruments", "22k") as cache:
         work(cache, ("zipf", 300000, 3000000, 1))
