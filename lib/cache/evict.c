@@ -374,17 +374,24 @@ struct sample {
 	uint32_t seen, good, hot;
 };
 
+/* Nobody holds it: it may be written again while it is looked at. */
+static bool hint_good(const struct region *r, uint64_t place)
+{
+	_Alignas(uint64_t) unsigned char copy[ENTRY_HINT_BYTES];
+	struct entry e;
+	return entry_open_hint(&e, r, place, copy) && !life_is_over(entry_life(r, &e));
+}
+
 /* Counts the first entry of a line that a slot leads to: is it good, and has it been used lately? */
 static void sample_line(const struct region *r, uint64_t place, uint64_t inc, struct sample *sample)
 {
 	struct candidate c;
 	struct octet *frequency;
-	struct entry e;
 	sample->seen++;
 	for (unsigned unit = 0; unit < LINE_UNITS; unit++) {
 		if (!candidate_at(r, place + unit, &c) || index_slot_of(r, c.hash, c.place, inc, &frequency) == NULL)
 			continue;
-		sample->good += entry_open(&e, r, c.place) && !life_is_over(entry_life(r, &e));
+		sample->good += hint_good(r, c.place);
 		sample->hot += frequency_of(frequency) != 0;
 		return;
 	}

@@ -223,6 +223,27 @@ static void run_keys(struct thread *t) { run_keys_with(t, false, false); }
 static void run_keys_expiring(struct thread *t) { run_keys_with(t, false, true); }
 static void run_keys_evicted(struct thread *t) { run_keys_with(t, true, false); }
 
+/* ---- Samples of segments ---------------------------------------------------------------------------------------------------- */
+
+/* Values of many sizes, most of which live long and some not: segments of main are looked at for how much of them has expired
+ * while the places in them are split and written again. */
+static void run_sampled(struct thread *t)
+{
+	unsigned char value[VALUE_MAX];
+	char key[16];
+	for (; !time_is_up(); t->done++) {
+		uint64_t k = chance(t, chance(t, 4) ? 1200 : 50000);
+		size_t n = key_of(key, "sampled", k), bytes = 0;
+		enum larder_status status = larder_get(t->cache, 0, key, n, value, sizeof value, &bytes);
+		good(status, "get");
+		if (status == LARDER_OK)
+			value_check(value, k, bytes);
+		bytes = 100 + chance(t, 400);
+		value_make(value, k, t->done, bytes);
+		good(larder_set(t->cache, 0, key, n, value, bytes, chance(t, 3) ? 200000 : 30), "set");
+	}
+}
+
 /* ---- Flushes -------------------------------------------------------------------------------------------------------------------- */
 
 static void flush_all_tracks(struct thread *t)
@@ -497,6 +518,7 @@ const struct race races[] = {
 	{ "keys", ROOMY, run_keys, NULL },
 	{ "keys-checksum", ROOMY_CHECKSUM, run_keys, NULL },
 	{ "keys-expiring", TINY, run_keys_expiring, NULL },
+	{ "keys-sampled", TINY, run_sampled, NULL },
 	{ "keys-evicted", TINY_PLAIN, run_keys_evicted, NULL },
 	{ "flush", ROOMY, run_flush, NULL },
 	{ "counters", ROOMY, run_counters, finish_counters },
