@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """larder mrc: what it says of a cache of another size is what a cache of that size does, within two points.
 
+Which keys are traced is up to the cache's hash seed, and a curve of these small caches is off by 0.3 to 0.9 points (standard
+deviation) for it: of CURVES caches the mean must be within two points, and each within four.
+
 LARDER_TRACES names a directory of traces (NAME.id32.xz, NAME.idsize32.xz: little-endian u32 key, u32 bytes); without it, those tests
 are left out.
 """
@@ -19,6 +22,7 @@ from kit import FAILED, LARDER, NOT_FOUND, USAGE, WORKER, Cache, Skip, main, run
 
 POINTS = 0.02
 SCALES = (0.5, 1, 2, 4)
+CURVES = 4
 
 
 def gets(cache):
@@ -55,52 +59,60 @@ def followed(cache, what):
     return json.loads(follower.communicate(timeout=30)[0])
 
 
+def worked(what, size, scale, before, follow):
+    """[hit rate during the work, and from the start], and the curve, of a cache that did the work after another."""
+    with Cache(*options_of(size, scale)) as cache:
+        if before:
+            work(cache, before)
+        began = gets(cache)
+        if follow:
+            curve = followed(cache, what)
+        else:
+            work(cache, what)
+            curve = show("mrc", cache)
+        return [rate_since(cache, began), rate_since(cache, (0, 0))], curve
+
+
 def replayed(what, size, before=None, follow=False):
-    """{scale: hit rate} of caches of these sizes that did the work, after another, and what mrc says of the
-    present one; both of the same time."""
-    truth = {}
-    for scale in SCALES:
-        with Cache(*options_of(size, scale)) as cache:
-            if before:
-                work(cache, before)
-            began = gets(cache)
-            if follow and scale == 1:
-                curve = followed(cache, what)
-            else:
-                work(cache, what)
-            truth[scale] = rate_since(cache, began), rate_since(cache, (0, 0))
-            if not follow and scale == 1:
-                curve = show("mrc", cache)
-    return {scale: rates[curve["whole"]] for scale, rates in truth.items()}, curve
+    """{scale: hit rate} of caches of these sizes, and what mrc says of some of the present one; both of the same time."""
+    present = [worked(what, size, 1, before, follow) for _ in range(CURVES)]
+    curves = [curve for _, curve in present]
+    whole = curves[0]["whole"]
+    assert all(curve["whole"] == whole for curve in curves), curves
+    truth = {scale: worked(what, size, scale, before, False)[0][whole] for scale in SCALES if scale != 1}
+    truth[1] = sum(rates[whole] for rates, _ in present) / CURVES
+    return truth, curves
 
 
-def assert_close(truth, curve, points=POINTS):
-    told = predicted(curve)
-    print("#", *(f"{scale}x {truth[scale]:.3f} (told {told[scale]:.3f})" for scale in truth), "of", curve.get("sampled_keys", "some"), "keys",
-          flush=True)
+def assert_close(truth, curves, points=POINTS):
+    for told in map(predicted, curves):
+        print("#", *(f"{scale}x {truth[scale]:.3f} (told {told[scale]:.3f})" for scale in sorted(truth)), flush=True)
+        for scale in truth:
+            assert abs(truth[scale] - told[scale]) <= 2 * points, (scale, truth, told)
     for scale in truth:
-        assert abs(truth[scale] - told[scale]) <= points, (scale, truth, told)
+        mean = sum(predicted(curve)[scale] for curve in curves) / len(curves)
+        assert abs(truth[scale] - mean) <= points, (scale, truth, mean)
 
 
 @test
 def the_curve_is_that_of_real_caches_of_other_sizes():
-    truth, curve = replayed(("zipf", 100000, 500000, 1), 6 << 20)
-    assert curve["whole"] and truth[4] - truth[0.5] > 0.15, truth
-    assert_close(truth, curve)
+    truth, curves = replayed(("zipf", 100000, 500000, 1), 6 << 20)
+    assert curves[0]["whole"] and truth[4] - truth[0.5] > 0.15, truth
+    assert_close(truth, curves)
 
 
 @test
 def the_curve_of_a_cache_long_at_work_is_there_at_a_glance():
     """The ring has come round many times, and nobody followed it."""
-    truth, curve = replayed(("zipf", 120000, 1500000, 2), 8 << 20, before=("zipf", 120000, 2500000, 1))
-    assert not curve["whole"] and curve["gets"] < 1200000, curve
-    assert_close(truth, curve)
+    truth, curves = replayed(("zipf", 120000, 1500000, 2), 8 << 20, before=("zipf", 120000, 2500000, 1))
+    assert all(not curve["whole"] and curve["gets"] < 1200000 for curve in curves), curves
+    assert_close(truth, curves)
 
 
 @test
 def the_curve_of_a_cache_long_at_work_is_had_by_following_it():
-    truth, curve = replayed(("zipf", 120000, 1500000, 2), 8 << 20, before=("zipf", 120000, 700000, 1), follow=True)
-    assert_close(truth, curve)
+    truth, curves = replayed(("zipf", 120000, 1500000, 2), 8 << 20, before=("zipf", 120000, 700000, 1), follow=True)
+    assert_close(truth, curves)
 
 
 @test
@@ -243,7 +255,7 @@ def trace_test(name, share, scale, points=POINTS):
                     curve = show("mrc", cache)
                     counted = min(curve["gets"], requests)
         del truth[1]
-        assert_close(truth, curve, points)
+        assert_close(truth, [curve], points)
     check.__name__ = f"of_a_real_trace_{name}_at_{int(100 * share)}_percent"
     return test(check)
 
