@@ -18,6 +18,9 @@ static inline uint64_t chance_next(uint64_t *state)
 	return z ^ z >> 31;
 }
 
+/* Between half of it and all, so that those who wait for one thing do not come all at once. */
+static inline int64_t chance_jitter_ms(uint64_t *state, int64_t ms) { return ms / 2 + (int64_t)(chance_next(state) % (uint64_t)(ms / 2 + 1)); }
+
 /* atanh(x) for 0 <= x <= 1/3, within 1e-11 of it. */
 static inline double chance_atanh(double x)
 {

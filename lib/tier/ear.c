@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/chance.h"
 #include "cache/moment.h"
 #include "tier/queue.h"
 #include "tier/repair.h"
@@ -110,15 +111,6 @@ static bool mark(struct tier_ear *ear, enum tier_word which, int64_t ms)
 	return stream_is_of(seen, term) && cas_acq_rel(word, seen, moment_word(term, ms));
 }
 
-static bool holder_lives(struct tier *tier, uint64_t office)
-{
-	struct larder_participant_info info;
-
-	if (!office_slot_plus_1(office) || larder_participant(tier->near.cache, office_slot_plus_1(office) - 1, &info))
-		return false;
-	return info.alive && (info.registration & 0x1fffff) == office_registration(office);
-}
-
 /* The new holder's term into all words: from here on nobody's of before goes through. */
 static void take_words(struct tier_ear *ear)
 {
@@ -191,44 +183,40 @@ static bool office_look(struct tier_ear *ear)
 		return false;
 	ear->looked_ms = now;
 	bool silent = moment_age_ms(now, moment_of_word(load_acquire(tier_word(&tier->words, TIER_ATTENDED)))) > SILENT_MS;
-	if (holder_lives(tier, seen) && !silent) {
+	struct larder_participant_info holder;
+	if (!silent && office_is_held(tier->near.cache, seen, &holder)) {
 		watch_slow(tier);
 		return false;
 	}
 	return office_take(ear, seen) == LARDER_OK && ear->office != 0;
 }
 
+/* What was LIVE by us is so no more. */
+static void stream_end(struct tier_ear *ear)
+{
+	uint64_t stream = load_acquire(tier_word(&ear->tier->words, TIER_STREAM)), term = office_term(ear->office);
+
+	if (stream_is_of(stream, term) && stream_state(stream) == STREAM_LIVE)
+		stream_break(ear->tier, stream, term);
+}
+
 static void office_leave(struct tier_ear *ear)
 {
-	struct tier *tier = ear->tier;
-	uint64_t stream = load_acquire(tier_word(&tier->words, TIER_STREAM));
-
 	if (!ear->office)
 		return;
-	if (stream_is_of(stream, office_term(ear->office)) && stream_state(stream) == STREAM_LIVE)
-		stream_break(tier, stream, office_term(ear->office));
-	(void)cas_acq_rel(tier_word(&tier->words, TIER_OFFICE), ear->office, office_term(ear->office) << 32);
+	stream_end(ear);
+	(void)cas_acq_rel(tier_word(&ear->tier->words, TIER_OFFICE), ear->office, office_term(ear->office) << 32);
 	ear->office = 0;
 }
 
 /* ---- The line ---------------------------------------------------------------------------------------------------------------- */
 
-static int64_t jitter(struct tier_ear *ear, int64_t ms)
-{
-	ear->random = ear->random * UINT64_C(6364136223846793005) + 1442695040888963407u;
-	return ms / 2 + (int64_t)((ear->random >> 33) % (uint64_t)(ms / 2 + 1));
-}
-
 static void line_broken(struct tier_ear *ear, enum larder_status why)
 {
-	struct tier *tier = ear->tier;
-	uint64_t stream = load_acquire(tier_word(&tier->words, TIER_STREAM));
-
-	store_hint(tier_word(&tier->words, TIER_TROUBLE), (uint64_t)-why); /* for people */
+	store_hint(tier_word(&ear->tier->words, TIER_TROUBLE), (uint64_t)-why); /* for people */
 	line_close(ear);
-	if (stream_is_of(stream, office_term(ear->office)) && stream_state(stream) == STREAM_LIVE)
-		stream_break(tier, stream, office_term(ear->office));
-	ear->retry_ms = now_of(tier) + jitter(ear, ear->back_off_ms);
+	stream_end(ear);
+	ear->retry_ms = now_of(ear->tier) + chance_jitter_ms(&ear->random, ear->back_off_ms);
 	ear->back_off_ms = ear->back_off_ms * 2 < BACK_OFF_MAX_MS ? ear->back_off_ms * 2 : BACK_OFF_MAX_MS;
 }
 

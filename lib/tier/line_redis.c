@@ -54,19 +54,16 @@ struct redis_line {
 
 /* ---- Words -------------------------------------------------------------------------------------------------------------- */
 
-static enum wire_fault say(struct wire *wire, const char *const *words, int count)
+static enum wire_fault say(struct wire *wire, const char **words, int count)
 {
-	const char *argv[8];
-	size_t lengths[8];
+	size_t lengths[9]; /* of CLIENT TRACKING, the longest */
 
-	for (int i = 0; i < count; i++) {
-		argv[i] = words[i];
+	for (int i = 0; i < count; i++)
 		lengths[i] = strlen(words[i]);
-	}
-	return wire_append(wire, count, argv, lengths);
+	return wire_append(wire, count, words, lengths);
 }
 #define SAY(wire, ...) \
-	say(wire, (const char *const[]){ __VA_ARGS__ }, (int)(sizeof (const char *const[]){ __VA_ARGS__ } / sizeof(const char *)))
+	say(wire, (const char *[]){ __VA_ARGS__ }, (int)(sizeof (const char *[]){ __VA_ARGS__ } / sizeof(const char *)))
 
 static enum larder_status unheard(const struct redis_node *node, const char *what, enum wire_fault fault)
 {
@@ -121,12 +118,7 @@ static enum larder_status track(const struct redis_line *line, struct branch *br
 	const char *prefix = redis_prefix(line->redis);
 	redisReply *reply;
 	const char *words[] = { "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "NOLOOP", "PREFIX", prefix };
-	size_t lengths[9];
-	int count = *prefix ? 9 : 7;
-
-	for (int i = 0; i < count; i++)
-		lengths[i] = strlen(words[i]);
-	enum larder_status status = ask_now(branch->node, &branch->voice, "CLIENT TRACKING", wire_append(&branch->voice, count, words, lengths),
+	enum larder_status status = ask_now(branch->node, &branch->voice, "CLIENT TRACKING", say(&branch->voice, words, *prefix ? 9 : 7),
 			deadline_ns, &reply);
 	if (!status)
 		freeReplyObject(reply);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <urcu/wfcqueue.h>
 
+#include "base/chance.h"
 #include "cache/moment.h"
 #include "tier/flight.h"
 #include "tier/repair.h"
@@ -346,12 +347,6 @@ static void publish(struct tier_queue *q, const struct batch *b)
 			b->count ? moment_coarse(&q->tier->near.cache->region) - (uint64_t)(waited > 0 ? waited : 0) : 0);
 }
 
-static int64_t jitter(struct tier_queue *q, int64_t ms)
-{
-	q->random = q->random * UINT64_C(6364136223846793005) + 1442695040888963407u;
-	return ms / 2 + (int64_t)((q->random >> 33) % (uint64_t)(ms / 2 + 1));
-}
-
 /* After a batch: how long the thread has nothing to do. */
 static void queue_rest(struct batch *b, bool reached, int64_t *back_off, int64_t idle_ms)
 {
@@ -359,7 +354,7 @@ static void queue_rest(struct batch *b, bool reached, int64_t *back_off, int64_t
 
 	if (!reached) {
 		store_hint(&q->hurry, 0); /* nothing is won by it now */
-		queue_sleep(q, LINGERS, load_acquire(&q->stop) ? BACK_OFF_MS / 4 : jitter(q, *back_off));
+		queue_sleep(q, LINGERS, load_acquire(&q->stop) ? BACK_OFF_MS / 4 : chance_jitter_ms(&q->random, *back_off));
 		*back_off = *back_off * 2 < BACK_OFF_MAX_MS ? *back_off * 2 : BACK_OFF_MAX_MS;
 		return;
 	}

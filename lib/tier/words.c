@@ -73,22 +73,19 @@ static uint64_t since(int64_t moment, int64_t now) { return moment && now > mome
 /* A stranger's word: a status that is none is none. */
 static enum larder_status trouble_of(uint64_t word) { return word < LARDER_REASONS ? (enum larder_status)-(int)word : LARDER_OK; }
 
-static void tell_holder(const struct tier_words *words, struct larder *near, struct larder_tiered_info *info)
+bool office_is_held(struct larder *near, uint64_t office, struct larder_participant_info *holder)
 {
-	uint64_t office = load_acquire(tier_word(words, TIER_OFFICE));
-	struct larder_participant_info holder;
-
-	if (!office_slot_plus_1(office) || larder_participant(near, office_slot_plus_1(office) - 1, &holder))
-		return;
-	info->held = holder.alive && (holder.registration & 0x1fffff) == office_registration(office);
-	info->holder_slot = holder.slot;
-	info->holder_pid = holder.pid;
+	if (office_slot_plus_1(office) && !larder_participant(near, office_slot_plus_1(office) - 1, holder))
+		return holder->alive && (holder->registration & 0x1fffff) == office_registration(office);
+	*holder = (struct larder_participant_info){ 0 };
+	return false;
 }
 
 void tier_words_info(const struct tier_words *words, struct larder *near, struct larder_tiered_info *info)
 {
 	uint64_t stream = load_acquire(tier_word(words, TIER_STREAM));
 	int64_t now = (int64_t)moment_precise(&near->region);
+	struct larder_participant_info holder;
 
 #define COUNT(name, word) .name = load_hint(tier_word(words, word))
 	*info = (struct larder_tiered_info){ .live = stream_state(stream) == STREAM_LIVE, .broken = stream_state(stream) == STREAM_BROKEN,
@@ -103,7 +100,9 @@ void tier_words_info(const struct tier_words *words, struct larder *near, struct
 	uint64_t over = info->written + info->superseded + info->lost;
 	info->pending = info->accepted > over ? info->accepted - over : 0;
 	info->broken_for_ms = info->broken ? since(stream_since_ms(stream), now) : 0;
-	tell_holder(words, near, info);
+	info->held = office_is_held(near, load_acquire(tier_word(words, TIER_OFFICE)), &holder);
+	info->holder_slot = holder.slot;
+	info->holder_pid = holder.pid;
 }
 
 enum larder_status larder_tiers(struct larder *cache, bool (*visit)(const char *far, const struct larder_tiered_info *info, void *arg),

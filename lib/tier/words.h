@@ -88,5 +88,7 @@ static inline uint64_t office_word(uint64_t term, uint32_t slot, uint64_t regist
 static inline uint64_t office_term(uint64_t word) { return word >> 32; }
 static inline uint32_t office_slot_plus_1(uint64_t word) { return word >> 21 & 0x7ff; }
 static inline uint64_t office_registration(uint64_t word) { return word & 0x1fffff; }
+/* Does whoever took it live?  *holder: of that slot as it is now, zeros where there is none. */
+bool office_is_held(struct larder *near, uint64_t office, struct larder_participant_info *holder);
 
 #endif
