@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the plain get asks of its cache, side by side in private memory: constants of the geometry in the form in which it
- * uses them, and pointers to the words that it looks at.  Filled once, when the handle is made.
+ * What the plain get and the plain set ask of their cache, side by side in private memory: constants of the geometry in the form in
+ * which they use them, and pointers to the words that they look at.  Filled once, when the handle is made.
  */
 #ifndef LARDER_SHM_LENS_H
 #define LARDER_SHM_LENS_H

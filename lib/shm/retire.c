@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Private lists of places: retired, then ready.  See retire.h; the segment checks are room_reuse()'s. */
+/* Private lists of places: retired, then ready.  See retire.h; whether a segment may still be written to is place_hold()'s to say, what is
+ * looked at here only spares it places that are lost. */
 #include "shm/place.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Places that were once in a slot and are in none any more.
+ * Places that are in no slot and may be written: those that once were in one, and those that were left over.
  *
  * A place belongs to the participant whose CAS took it out of its slot.  It goes on that participant's private list of
  * RETIRED places; after a batch of them one scan of all hazards tells which of them nobody names (RETIRE edge), and

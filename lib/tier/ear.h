@@ -8,8 +8,8 @@
  *
  * The order of a new line: the far store is told to report changes; then what is dirty near is brought there, if it takes it; then
  * everything else near is flushed softly (or dropped), because it may have changed unheard; only then the stream is LIVE.  Fills
- * that were begun before find their holds flushed.  What stays dirty is read, and tried again while the line lives.  When the line breaks, or is not heard for four keepalives, the stream is BROKEN since the last
- * moment up to which everything had been heard.
+ * that were begun before find their holds flushed.  What stays dirty is read, and tried again while the line lives.  When the line
+ * breaks, or is not heard for four keepalives, the stream is BROKEN since the last moment up to which everything had been heard.
  * Edge: STREAM.
  */
 #ifndef LARDER_TIER_EAR_H

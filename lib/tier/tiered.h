@@ -2,15 +2,16 @@
 /*
  * A tier: a cache in shared memory (near) before any other store (far).  Inside; larder/tiered.h is what programs see.
  *
- *   tiered_near    entries of the near cache, marks, and the rule that orders fills
- *   tiered_words   what all processes of the near cache know of this tier: a row of its board
- *   tiered_queue   writes accepted and not yet made (write-behind), and the one thread that makes them
- *   tiered_ear     who listens for changes of others; what may be stale, and since when
- *   tiered_repair  dirty entries brought to the far store
- *   tiered_flight  who is in the middle of changing the far store, and waiting for that
- *   tiered_far     calls of the far store, counted and timed
- *   tiered_read, tiered_write    the calls
- *   tiered         the kind: settings, opening and closing
+ *   near      entries of the near cache, marks, and the rule that orders fills
+ *   words     what all processes of the near cache know of this tier: two rows of its board
+ *   queue     writes accepted and not yet made (write-behind), and the one thread that makes them
+ *   ear       who listens for changes of others; what may be stale, and since when
+ *   line      the kinds of line over which is listened (line_redis)
+ *   repair    dirty entries brought to the far store; dirty counts them
+ *   flight    who is in the middle of changing the far store, and waiting for that
+ *   far       calls of the far store, counted and timed
+ *   read, write    the calls
+ *   tiered    the kind: settings, opening and closing
  */
 #ifndef LARDER_TIER_TIERED_H
 #define LARDER_TIER_TIERED_H
