@@ -333,6 +333,15 @@ enum larder_status tier_remove(void *self, const struct larder_store_key *key)
 
 /* ---- The rest ----------------------------------------------------------------------------------------------------------------- */
 
+/* Was anything left dirty near that may still be?  If it were only hidden, it would be made up for after the clear, and rise. */
+static bool may_be_dirty(const struct tier *tier)
+{
+	const struct tier_words *words = &tier->words;
+
+	return load_acquire(tier_word(words, TIER_DIRTIED)) || load_acquire(tier_word(words, TIER_LOST)) || tier_queues_of_others(tier)
+			|| words->row[0] == words->own; /* nobody knows of the others */
+}
+
 enum larder_status tier_clear(void *self, const struct larder_name *name, bool soft)
 {
 	struct tier *tier = self;
@@ -349,7 +358,7 @@ enum larder_status tier_clear(void *self, const struct larder_name *name, bool s
 		near_hide(&tier->near, k.ns, soft);
 		return status;
 	}
-	return soft ? larder_flush_soft(tier->near.cache, k.ns) : larder_flush(tier->near.cache, k.ns);
+	return soft && !may_be_dirty(tier) ? larder_flush_soft(tier->near.cache, k.ns) : larder_flush(tier->near.cache, k.ns);
 }
 
 /* What the far store does to a value that it has: it comes after all that was accepted before, and is a flight. */

@@ -505,6 +505,26 @@ Test(tiered, a_process_killed_while_it_makes_up_for_hidden_dirty_entries_loses_n
 	holds(tier, "k", "kept");
 }
 
+Test(tiered, what_was_cleared_softly_does_not_rise_however_dirty)
+{
+	const struct larder_name *ns;
+
+	TIER("on-failure=keep");
+	ok(larder_name("n", &ns));
+	ok(put(tier, "k", "v1"));
+	ok(larder_store_clear(tier, ns, true));
+	struct larder_buffer value = { .grow = true };
+	is(larder_store_get(near_store, K("k"), LARDER_ALLOW_STALE, &value, NULL), LARDER_STALE); /* where nothing can be dirty it is soft */
+	store_release(&far_link->refuses, 1);
+	ok(put(tier, "k", "v2"));
+	store_release(&far_link->refuses, 0);
+	ok(larder_store_clear(tier, ns, true));
+	ok(larder_tiered_repair(tier, 5000, NULL));
+	holds(far_beneath, "k", "(1)");
+	holds(tier, "k", "(1)");
+	free(value.data);
+}
+
 /* ---- Settings ---------------------------------------------------------------------------------------------------------------- */
 
 static void refused(const char *key, const char *value, const char *says)
