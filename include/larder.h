@@ -215,6 +215,8 @@ struct larder_namespace_info {
 	int64_t bytes;       /* keys, values and headers of them */
 	char name[65];
 	uint64_t quota_bytes; /* how many are allowed (larder/policy.h), 0: as many as there are */
+	uint64_t sampled_gets; /* a sample of the gets, about one in 128; the older half of it is forgotten now and then */
+	uint64_t sampled_hits; /* of these, those that hit: the hit rate of this namespace, without bias */
 };
 /* The namespace `ns`.  Works on inspectors.
  * LARDER_OK; LARDER_MISS: none of that number is registered; LARDER_INVALID (past the table); LARDER_DETACHED. */

@@ -22,6 +22,7 @@
 #define ACCESSES_A_STEP 7u /* of larder_trace_read()'s cursor */
 #define POLL_MS 5
 #define FEW_KEYS 64u     /* traced keys in the cache below which a curve is but a hint */
+#define FEW_SAMPLES 400u /* of a namespace's gets: five points of doubt */
 #define FEW_GETS 100u    /* counted, below which there is no curve */
 #define FULL_PART 0.985  /* of the segments' bytes are entries when they are full */
 #define SPARE_SEGMENTS 3 /* are empty, or being emptied */
@@ -306,12 +307,21 @@ static json_t *curve_json(const struct study *s, const struct request *request, 
 	return object;
 }
 
+/* Its hit rate at the present size, by the gets of it that were sampled, if these are enough. */
+static struct mrc_level sampled_level(const struct larder_namespace_info *ns)
+{
+	double gets = (double)ns->sampled_gets, hits = (double)ns->sampled_hits, middle = (hits + 2) / (gets + 4);
+
+	/* Of Agresti and Coull, who know that none of a few is not never. */
+	return (struct mrc_level){ gets >= FEW_SAMPLES ? hits / gets : -1, 2 * sqrt(middle * (1 - middle) / (gets + 4)) };
+}
+
 static int show_namespace(const struct larder_namespace_info *ns, void *arg)
 {
 	const struct namespace_walk *w = arg;
 	struct mrc_curve curve;
 
-	if (!mrc_read_namespace(w->study->mrc, ns->ns, w->study->measured, &curve))
+	if (!mrc_read_namespace(w->study->mrc, ns->ns, w->study->measured, sampled_level(ns), &curve))
 		return TOOL_OK;
 	if (w->array) {
 		json_t *one = curve_json(w->study, w->request, &curve);

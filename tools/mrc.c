@@ -362,18 +362,21 @@ static double level_error(const struct mrc *mrc, double gets)
 	return 2 * sqrt(squares * PARTS / (PARTS - 1)) / gets;
 }
 
-bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, double measured, struct mrc_curve *curve)
+bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, double measured, struct mrc_level own, struct mrc_curve *curve)
 {
 	const struct tally *t = &mrc->of[ns % MRC_NAMESPACES];
 
 	*curve = (struct mrc_curve){ .one_in = mrc->one_in };
 	if (t->gets == 0)
 		return false;
-	bool alone = t->gets == mrc->all.gets && measured >= 0, exact = alone || mrc->one_in == 1;
+	if (t->gets == mrc->all.gets && measured >= 0)
+		own = (struct mrc_level){ measured, 0 };
 	double gets = sqrt((double)mrc->all.gets * (double)t->gets); /* as of as many gets of all */
-	read_tally(t, alone ? measured : (double)t->hits / (double)t->gets, curve);
+	if (own.rate < 0)
+		own = (struct mrc_level){ (double)t->hits / (double)t->gets, mrc->one_in == 1 ? 0 : level_error(mrc, gets) };
+	read_tally(t, own.rate, curve);
 	for (unsigned i = 0; i < MRC_SIZES; i++)
-		curve->error[i] = hypot(error_of(mrc, i, gets), exact ? 0 : level_error(mrc, gets));
+		curve->error[i] = hypot(error_of(mrc, i, gets), own.error);
 	curve->known = known_sizes(mrc, curve);
 	return true;
 }

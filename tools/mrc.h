@@ -54,9 +54,11 @@ struct mrc_curve {
 };
 /* Overall.  measured: hit rate of all gets of the same time at the present size, below 0 if it is not known. */
 void mrc_read(const struct mrc *mrc, double measured, struct mrc_curve *curve);
-/* Of one namespace, at these sizes of the whole cache; false if it had no gets.  What was measured is its own only where no other
- * has gets; else its level is that of its sampled keys, which the error has in it. */
-bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, double measured, struct mrc_curve *curve);
+/* A hit rate at the present size, below 0 if it is not known, and how much it may be off. */
+struct mrc_level { double rate, error; };
+/* Of one namespace, at these sizes of the whole cache; false if it had no gets.  What was measured of all is its own where no other has gets;
+ * else its own level is taken, and if that is not known the one of its traced keys. */
+bool mrc_read_namespace(const struct mrc *mrc, uint32_t ns, double measured, struct mrc_level own, struct mrc_curve *curve);
 /* The scale at which a hit rate is reached, between two sizes by their logarithms; 0: at none. */
 double mrc_scale_for(const struct mrc_curve *curve, double hit_rate);
 

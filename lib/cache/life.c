@@ -187,6 +187,7 @@ enum larder_status larder_namespace_info(struct larder *cache, uint32_t ns, stru
 	*info = (struct larder_namespace_info){ .ns = ns, .generation = generation_present(load_acquire(&n->generation)),
 		.ttl_ms = ttl == 0 ? LARDER_TTL_NONE : (int64_t)ttl, .quota_bytes = namespace_quota(&cache->region, ns) };
 	namespace_sum(&cache->region, ns, &info->entries, &info->bytes);
+	namespace_sampled(&cache->region, ns, &info->sampled_gets, &info->sampled_hits);
 	return namespace_name(&cache->region, ns, info->name) ? LARDER_OK : LARDER_MISS;
 }
 

@@ -5,16 +5,13 @@
 #include "cache/moment.h"
 #include "shm/hot.h"
 #include "shm/index.h"
+#include "shm/namespace.h"
 
-#define OFF_ACCESSES 4096u /* until somebody who does not sample looks again whether he should */
+#define SAMPLE_ONE_IN 128u /* accesses, on the average, for the namespaces' hit rates; some of these for the hot keys, too */
+_Static_assert(HOT_ONE_IN % SAMPLE_ONE_IN == 0, "every so manieth sample is the hot keys'");
 
-/* Uniform in 1 .. 2 * HOT_ONE_IN - 1: no rhythm of the program can keep step with it. */
-static uint32_t next_sample(struct actor *a)
-{
-	if (hot_mode(a->region) == LARDER_HOT_OFF)
-		return OFF_ACCESSES;
-	return 1 + actor_random(a) % (2 * HOT_ONE_IN - 1);
-}
+/* Uniform in 1 .. 2 * SAMPLE_ONE_IN - 1: no rhythm of the program can keep step with it. */
+static uint32_t next_sample(struct actor *a) { return 1 + actor_random(a) % (2 * SAMPLE_ONE_IN - 1); }
 
 static void look_at_sample(struct actor *a) { a->watch.trace_mask = trace_mask(a->region, a->watch.batch.thinning); }
 
@@ -44,9 +41,13 @@ static void note_access(struct actor *a, const struct trace_note *note)
 		trace_mark(r, counter_sum(r, COUNTER_hits), counter_sum(r, COUNTER_misses));
 }
 
-static void sample_hot(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes)
+static void sample(struct actor *a, uint64_t hash, uint32_t ns, const void *key, size_t key_bytes, enum trace_kind kind)
 {
 	a->watch.left = next_sample(a);
+	if (kind == TRACE_HIT || kind == TRACE_MISS)
+		namespace_sample(a->region, ns, kind == TRACE_HIT);
+	if (actor_random(a) % (HOT_ONE_IN / SAMPLE_ONE_IN) != 0)
+		return;
 	frequency_follow(a->region);
 	hot_see(a->region, moment_coarse(a->region), hash, ns, key, key_bytes);
 }
@@ -55,7 +56,7 @@ cold void watch_access_slow(struct actor *a, uint64_t hash, uint32_t ns, const v
 		size_t value_bytes)
 {
 	if (a->watch.left == 0)
-		sample_hot(a, hash, ns, key, key_bytes);
+		sample(a, hash, ns, key, key_bytes, kind);
 	if ((hash & a->watch.trace_mask) != 0)
 		return;
 	bool sized = kind == TRACE_HIT || kind == TRACE_SET;
@@ -67,7 +68,7 @@ cold void watch_set_slow(struct actor *a, uint64_t hash, uint32_t ns, const void
 	uint64_t now = moment_coarse(a->region);
 
 	if (a->watch.left == 0)
-		sample_hot(a, hash, ns, key, key_bytes);
+		sample(a, hash, ns, key, key_bytes, TRACE_SET);
 	if ((hash & a->watch.trace_mask) == 0)
 		note_access(a, &(struct trace_note){ hash, stored_bytes(a->region, ns, key_bytes, value_bytes), expiry > now ? expiry - now : 0, ns,
 			TRACE_SET });

@@ -22,7 +22,7 @@
 #define LAYOUT_MAGIC "larder\r\n"
 /* Two builds that differ in anything here, or in where a key is looked for, must not share a segment: tests/unit/test_layout.c
  * fails when one of these things changes under an old number. */
-#define LAYOUT_VERSION 6u
+#define LAYOUT_VERSION 7u
 
 #define LINE_BYTES 64u
 #define UNIT_SHIFT 3u
@@ -284,8 +284,9 @@ struct shm_namespace {
 	struct word kept_floor; /* 32 bits: generation before which EXTRA_KEPT keeps nothing */
 	_Alignas(LINE_BYTES) struct word name[NAMESPACE_NAME_BYTES / 8];
 	_Alignas(LINE_BYTES) struct { struct word entries, bytes; } tally[NAMESPACE_STRIPES]; /* the sums count; one alone means nothing */
+	_Alignas(LINE_BYTES) struct word sample; /* of gets: how many 32, of them hits 32; namespace_sample() */
 };
-_Static_assert(sizeof(struct shm_namespace) == 3 * LINE_BYTES, "what gets read shares no line with what sets write");
+_Static_assert(sizeof(struct shm_namespace) == 4 * LINE_BYTES, "what gets read shares no line with what sets write");
 
 /* Free segments that only survivors of an eviction may use. */
 #define SURVIVORS_RESERVE 2u

@@ -91,6 +91,28 @@ void namespace_sum(const struct region *r, uint32_t ns, int64_t *entries, int64_
 	*bytes = (int64_t)b;
 }
 
+#define SAMPLES_MAX (UINT64_C(1) << 20) /* then half of them are forgotten, so that the rate follows what changes */
+
+void namespace_sample(const struct region *r, uint32_t ns, bool hit)
+{
+	struct word *w = &region_namespace(r, ns)->sample;
+	uint64_t seen = load_hint(w), gets = (seen >> 32) + 1, hits = (seen & UINT32_MAX) + hit;
+
+	if (gets >= SAMPLES_MAX) {
+		gets /= 2;
+		hits /= 2;
+	}
+	(void)cas_acq_rel(w, seen, gets << 32 | hits); /* lost: another get is the sample */
+}
+
+void namespace_sampled(const struct region *r, uint32_t ns, uint64_t *gets, uint64_t *hits)
+{
+	uint64_t seen = load_hint(&region_namespace(r, ns)->sample);
+
+	*gets = seen >> 32;
+	*hits = (seen & UINT32_MAX) < *gets ? seen & UINT32_MAX : *gets;
+}
+
 bool namespace_name(const struct region *r, uint32_t ns, char name[NAMESPACE_NAME_BYTES + 1])
 {
 	const struct shm_namespace *n = region_namespace(r, ns);

@@ -59,6 +59,9 @@ static inline void namespace_tally(struct actor *a, uint32_t ns, int64_t entries
 		add_hint(&n->tally[stripe].bytes, (uint64_t)(units * (int64_t)UNIT_BYTES));
 }
 void namespace_sum(const struct region *r, uint32_t ns, int64_t *entries, int64_t *bytes);
+/* A get that was chosen by chance; and what came of all that were, or of the later of them. */
+void namespace_sample(const struct region *r, uint32_t ns, bool hit);
+void namespace_sampled(const struct region *r, uint32_t ns, uint64_t *gets, uint64_t *hits);
 /* Has it a quota, and more entries than that allows? */
 static inline bool namespace_exceeds(const struct region *r, uint32_t ns)
 {

@@ -13,7 +13,7 @@
  *     worker zipf CACHE KEYS REQUESTS SEED
  *                                gets one of KEYS keys of 100 to 299 bytes, skewed as Zipf's law has it (0.8), and sets it if it is
  *                                not there; in between, three of ten, one of an eighth as many keys of the namespace "even", and two of
- *                                ten keys of the namespace "once" that never come again
+ *                                ten keys of the namespace "once" that never come again; tells the hit rates of the first two
  *     worker trace CACHE FILE SCALE CLIENTS FROM TO
  *                                gets, and sets if it is not there, each key of a file of pairs (u32 number, u32 bytes), bytes / SCALE; as
  *                                so many clients in turn, each with keys of its own, from another place of the file on, round and
@@ -147,16 +147,18 @@ static _Noreturn void serve_on(struct larder *cache)
 }
 
 /* As a program uses a cache in front of something slow. */
-static void want(struct larder *cache, uint32_t ns, unsigned long number, size_t bytes)
+/* Whether it was there. */
+static bool want(struct larder *cache, uint32_t ns, unsigned long number, size_t bytes)
 {
 	static char value[1 << 20];
 	char key[32];
 	int length = snprintf(key, sizeof key, "key:%lu", number);
 
 	if (larder_get(cache, ns, key, (size_t)length, value, sizeof value, NULL) != LARDER_MISS)
-		return;
+		return true;
 	enum larder_status status = larder_set(cache, ns, key, (size_t)length, value, bytes < sizeof value ? bytes : sizeof value, LARDER_TTL_NONE);
 	check(status == LARDER_TOO_LARGE ? LARDER_OK : status);
+	return false;
 }
 
 static unsigned long draw(const double *sums, unsigned long keys, unsigned *seed)
@@ -178,6 +180,7 @@ static void zipf(struct larder *cache, unsigned long keys, unsigned long request
 {
 	double *sums = malloc(keys * sizeof *sums), sum = 0;
 	unsigned long first = seed * 1000000000ul;
+	unsigned long hits_usual = 0, hits_even = 0;
 	uint32_t once, even;
 
 	if (!sums)
@@ -191,13 +194,14 @@ static void zipf(struct larder *cache, unsigned long keys, unsigned long request
 		if (i % 10 < 2)
 			want(cache, once, first + i, 150);
 		else if (i % 10 >= 5)
-			want(cache, 0, number, 100 + number * 7 % 200);
+			hits_usual += want(cache, 0, number, 100 + number * 7 % 200);
 		else
-			want(cache, even, (unsigned long)rand_r(&seed) % (keys / 8 + 1), 300);
+			hits_even += want(cache, even, (unsigned long)rand_r(&seed) % (keys / 8 + 1), 300);
 		if (i % 1000 == 0) /* who follows must get a turn */
 			usleep(500);
 	}
 	free(sums);
+	printf("{\"\": %.6f, \"even\": %.6f}\n", (double)hits_usual / ((double)requests * 0.5), (double)hits_even / ((double)requests * 0.3));
 }
 
 struct request { uint32_t number, bytes; };

@@ -12,8 +12,8 @@
 #include "redis/node.h"
 #endif
 
-#define VERSION 6u
-#define FACTS UINT64_C(0x6b5358877f757413)
+#define VERSION 7u
+#define FACTS UINT64_C(0x9964321f4d5ce966)
 
 static uint64_t facts;
 
@@ -92,7 +92,7 @@ static void instruments(void)
 	member_fact(shm_namespace, generation);
 	member_fact(shm_namespace, quota_hand);
 	member_fact(shm_namespace, kept_floor);
-	member_fact(shm_namespace, kept_floor);
+	member_fact(shm_namespace, sample);
 	member_fact(shm_namespace, name);
 	member_fact(shm_namespace, tally);
 	struct_fact(shm_board);

@@ -3,6 +3,7 @@
 #include "kit.h"
 #include "cache/write.h"
 
+#include <math.h>
 #include <pthread.h>
 
 TestSuite(namespace, .init = kit_open, .fini = kit_close);
@@ -378,4 +379,38 @@ Test(namespace, a_flush_cut_off_in_the_middle_leaves_what_is_kept_to_the_next)
 	ok(larder_flush(cache, ns));
 	cr_assert_str_eq(read_in(ns, "k"), "missed");
 	cr_assert_str_eq(read_in(ns, "later"), "missed");
+}
+
+/* ---- A sample of its gets ------------------------------------------------------------------------------------------------------ */
+
+Test(namespace, a_sample_of_its_gets_tells_its_hit_rate)
+{
+	enum { GETS = 400000 };
+	uint32_t ns = number("usual"), other = number("other");
+	struct larder_namespace_info info;
+	set_in(ns, "there", "v");
+	for (unsigned i = 0; i < GETS; i++) {
+		(void)read_in(ns, i % 5 < 2 ? "there" : "missing");
+		if (i % 2)
+			(void)read_in(other, "missing");
+	}
+	ok(larder_namespace_info(cache, ns, &info));
+	double gets = (double)info.sampled_gets, rate = (double)info.sampled_hits / gets;
+	cr_assert_float_eq(gets, GETS / 128.0, 6 * sqrt(GETS / 128.0), "%.0f sampled", gets);
+	cr_assert_float_eq(rate, 0.4, 6 * sqrt(0.24 / gets), "rate %.3f", rate);
+	ok(larder_namespace_info(cache, other, &info));
+	cr_assert(info.sampled_gets > 0 && info.sampled_hits == 0);
+}
+
+Test(namespace, a_sample_forgets_half_of_itself_and_damage_is_no_rate_above_one)
+{
+	uint64_t gets, hits;
+	struct word *w = &region_namespace(&cache->region, 0)->sample;
+	store_hint(w, ((UINT64_C(1) << 20) - 1) << 32 | 1000);
+	namespace_sample(&cache->region, 0, true);
+	namespace_sampled(&cache->region, 0, &gets, &hits);
+	cr_assert(gets == 1 << 19 && hits == 500);
+	store_hint(w, UINT64_C(3) << 32 | UINT32_MAX);
+	namespace_sampled(&cache->region, 0, &gets, &hits);
+	cr_assert(gets == 3 && hits == 3);
 }
