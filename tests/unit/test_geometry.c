@@ -96,6 +96,18 @@ Test(geometry, a_cache_of_6_mib_to_16_gib_has_256_to_512_segments_by_default_and
 	}
 }
 
+Test(geometry, by_default_segments_are_160_to_1024_from_1_mib_on_whatever_the_entries)
+{
+	for (uint64_t bytes = MIB; bytes <= 32768 * MIB; bytes += bytes / 7)
+		for (uint64_t entry_bytes = 16; entry_bytes <= MIB * 4; entry_bytes *= 3) {
+			struct larder_options o = LARDER_OPTIONS_INIT;
+			o.bytes = bytes;
+			o.entry_bytes = entry_bytes;
+			struct shm_geometry g = planned(o);
+			cr_assert(g.segments >= 160 && g.segments <= 1024, "%u segments for %lu bytes, entries of %lu", g.segments, bytes, entry_bytes);
+		}
+}
+
 Test(geometry, small_caches_have_at_least_32_segments_of_at_least_a_page)
 {
 	for (uint64_t bytes = LARDER_BYTES_MIN; bytes < 6 * MIB; bytes += 4096) {
