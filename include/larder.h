@@ -146,8 +146,8 @@ struct larder_options {
 	uint64_t entry_bytes;  /* usual size of an entry, key + value; sizes the index; default 160 */
 	uint32_t mode;         /* permission bits of the file; default 0600 */
 	uint32_t segments;     /* 32 .. 4096, at least: their size is a power of two, so up to twice as many (above
-	                          2048 perhaps fewer, for 4096 is the most).  Default: between 256 and 512,
-	                          fewer below 5 MiB or for large entries, more above 32 GiB */
+	                          2048 perhaps fewer, for 4096 is the most).  Default: 256 to 512, of 96 MiB and more 512 to 1024,
+	                          above 64 GiB more; 160 at least below 6 MiB or for large entries, some 100 below 1 MiB */
 	uint32_t participants; /* threads attached at a time, 4 .. 1024; default: by bytes, 16 .. 1024 */
 	uint32_t namespaces;   /* the default one included, 16 .. 4096, rounded up to a power of two; default 256 */
 	uint64_t instrument_bytes; /* of `bytes`, for metrics, hot keys, the trace of accesses, tags and shared words; up to an

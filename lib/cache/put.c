@@ -135,11 +135,14 @@ static cold enum larder_status put_within_quota(struct actor *a, struct put *put
 }
 
 /* No free segment: nothing may be held while we work for one, else we could wait for ourselves. */
+/* Each time but the first, another one took the room that was made; or all of this is damage, which promises room and has none. */
+#define ROOMS_MAX 256u
+
 static cold enum larder_status put_make_room(struct actor *a, struct put *put)
 {
 	hazard_clear(a, HAZARD_OLD);
 	bool live = !(put->flags & LARDER_NO_EVICT);
-	if (evict_need(a, live))
+	if (put->rooms++ < ROOMS_MAX && evict_need(a, live))
 		return LARDER_OK;
 	if (!live)
 		return LARDER_WOULD_EVICT;

@@ -53,6 +53,7 @@ struct put {
 	uint32_t generation;      /* of the entry to be written */
 	bool live;                /* what was found is good, and decide() was shown it */
 	bool tallied;             /* the namespace's bytes were raised already */
+	unsigned rooms;           /* how many times room was made for it */
 	bool ghost;               /* the key was evicted lately */
 };
 

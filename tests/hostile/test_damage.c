@@ -259,6 +259,26 @@ static void change_once(struct larder *c, uint64_t number, const char *key, size
 	}
 }
 
+/* A lease is taken and ended, or left to its end. */
+static void lease_once(struct larder *c, uint64_t number, const char *key, size_t n)
+{
+	static _Thread_local unsigned char value[LARGE_BYTES], old[LARGE_BYTES];
+	struct larder_lease_options o = LARDER_LEASE_OPTIONS_INIT;
+	struct larder_lease lease;
+	size_t length = 0;
+	o.hold_ms = 20;
+	o.flags = chance(2) ? LARDER_ALLOW_STALE : 0;
+	enum larder_status status = larder_lease(c, 0, key, n, &o, old, sizeof old, &length, &lease);
+	judge(status, number, old, length);
+	if (!lease.held)
+		return;
+	value_make(value, number, 100);
+	if (chance(3) != 0)
+		known(larder_lease_set(c, 0, key, n, value, 100, NULL, lease.token, NULL));
+	else if (chance(2))
+		known(larder_lease_release(c, 0, key, n, lease.token));
+}
+
 /* Keys whose values tell nothing: counters and logs. */
 static void change_others(struct larder *c)
 {
@@ -287,7 +307,10 @@ static void operate_once(struct larder *c)
 	uint64_t number = chance(KEYS);
 	size_t n = key_of(key, number), bytes = 0;
 	enum larder_status status;
-	switch (chance(8)) {
+	switch (chance(9)) {
+	case 8:
+		lease_once(c, number, key, n);
+		break;
 	case 0:
 		status = larder_get_with(c, 0, key, n, value, sizeof value, &bytes, LARDER_ALLOW_STALE, &meta);
 		judge(status, number, value, bytes);
