@@ -224,7 +224,7 @@ static struct larder_set_options *options_of_size(size_t bytes)
 Test(store, a_kind_sees_options_of_an_older_or_newer_caller_whole)
 {
 	struct larder_store_key key = key_in("", "k");
-	struct larder_set_options *older = options_of_size(offsetof(struct larder_set_options, jitter_percent));
+	struct larder_set_options *older = options_of_size(offsetof(struct larder_set_options, grace_ms));
 	struct larder_set_options *newer = options_of_size(sizeof *newer + 16), *none = options_of_size(sizeof *none);
 	struct larder_store_write writes[2] = { { .key = key, .value = "v", .value_bytes = 1, .options = older },
 		{ .key = key, .value = "w", .value_bytes = 1 } };
