@@ -134,10 +134,10 @@ static cold enum larder_status put_within_quota(struct actor *a, struct put *put
 	return LARDER_OK;
 }
 
-/* No free segment: nothing may be held while we work for one, else we could wait for ourselves. */
 /* Each time but the first, another one took the room that was made; or all of this is damage, which promises room and has none. */
 #define ROOMS_MAX 256u
 
+/* No free segment: nothing may be held while we work for one, else we could wait for ourselves. */
 static cold enum larder_status put_make_room(struct actor *a, struct put *put)
 {
 	hazard_clear(a, HAZARD_OLD);
