@@ -126,7 +126,7 @@ static enum larder_status dirty_settle(struct tier *tier, const struct dirty *d,
 
 static void tell(struct larder_tiered_repair *done, const struct dirty *d, enum larder_status status, bool newer)
 {
-	done->dirty += d->marks & NEAR_DIRTY ? 1 : 0;
+	done->dirty++;
 	if (status)
 		done->failed++;
 	else if (newer)
