@@ -461,9 +461,9 @@ Test(tiered, a_value_far_that_claims_to_be_of_days_to_come_is_not_newer)
 	}
 }
 
-Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
+/* "k" is kept in a tier whose far store is down, and hidden there. */
+static void keep_and_hide(void)
 {
-	struct larder_tiered_repair done;
 	const struct larder_name *ns;
 
 	TIER("on-failure=keep");
@@ -471,6 +471,13 @@ Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
 	store_release(&far_link->down, 1);
 	ok(put(tier, "k", "kept"));
 	ok(larder_store_clear(near_store, ns, true));
+}
+
+Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
+{
+	struct larder_tiered_repair done;
+
+	keep_and_hide();
 	is(larder_tiered_repair(tier, 1000, &done), LARDER_UNREACHABLE);
 	store_release(&far_link->down, 0);
 	ok(larder_tiered_repair(tier, 5000, &done));
@@ -481,13 +488,8 @@ Test(tiered, dirty_entries_hidden_by_a_soft_flush_are_made_up_for)
 Test(tiered, a_process_killed_while_it_makes_up_for_hidden_dirty_entries_loses_none)
 {
 	struct larder_tiered_repair done;
-	const struct larder_name *ns;
 
-	TIER("on-failure=keep");
-	ok(larder_name("n", &ns));
-	store_release(&far_link->down, 1);
-	ok(put(tier, "k", "kept"));
-	ok(larder_store_clear(near_store, ns, true));
+	keep_and_hide();
 	store_release(&far_link->down, 0);
 	store_release(&far_link->gate, 1);
 	pid_t child = fork();

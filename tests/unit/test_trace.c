@@ -16,6 +16,14 @@ static void open_traced(void)
 	cr_assert(cache->region.geo.trace_words >= 1024 && cache->region.geo.trace_shift == 0);
 }
 
+/* Of small entries, a sample of which is traced. */
+static void open_wide(void)
+{
+	struct larder_options o = kit_options(UINT64_C(8) << 20, 0);
+	o.instrument_bytes = 1 << 20;
+	kit_open_with(&o);
+}
+
 TestSuite(trace, .init = open_traced, .fini = kit_close);
 
 static struct larder_access got[1 << 16];
@@ -261,11 +269,8 @@ static void each_key_comes(unsigned times, unsigned least)
 	cr_assert_geq(keys, least);
 }
 
-Test(trace, a_sample_becomes_thinner_where_the_ring_spans_few_turnovers, .init = NULL, .fini = kit_close)
+Test(trace, a_sample_becomes_thinner_where_the_ring_spans_few_turnovers, .init = open_wide)
 {
-	struct larder_options o = kit_options(UINT64_C(8) << 20, 0);
-	o.instrument_bytes = 1 << 20;
-	kit_open_with(&o);
 	uint64_t first = one_in();
 	for (unsigned i = 0; i < 400000; i += 1000) /* nine in ten are hits */
 		for (unsigned j = 0; j < 10; j++)
@@ -274,22 +279,16 @@ Test(trace, a_sample_becomes_thinner_where_the_ring_spans_few_turnovers, .init =
 	each_key_comes(10, 4);
 }
 
-Test(trace, a_sample_becomes_denser_where_entries_are_larger_than_was_said, .init = NULL, .fini = kit_close)
+Test(trace, a_sample_becomes_denser_where_entries_are_larger_than_was_said, .init = open_wide)
 {
-	struct larder_options o = kit_options(UINT64_C(8) << 20, 0);
-	o.instrument_bytes = 1 << 20;
-	kit_open_with(&o);
 	uint64_t first = one_in();
 	for (unsigned i = 0; i < 4000; i++)
 		want(0, 600, 10000);
 	cr_assert_lt(one_in(), first, "one in %lu, then in %lu", first, one_in());
 }
 
-Test(trace, a_cache_that_misses_hardly_keeps_its_sample, .init = NULL, .fini = kit_close)
+Test(trace, a_cache_that_misses_hardly_keeps_its_sample, .init = open_wide)
 {
-	struct larder_options o = kit_options(UINT64_C(8) << 20, 0);
-	o.instrument_bytes = 1 << 20;
-	kit_open_with(&o);
 	uint64_t first = one_in();
 	for (unsigned i = 0; i < 200; i++)
 		want(0, 5000, 100);
